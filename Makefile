@@ -1,0 +1,75 @@
+# relayd: `make demo` shows the relay at work, `make test` runs its tests, `make help` lists the rest.
+# Nothing has to be prepared but Python 3.11 or later, git and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+UV ?= uv
+CONFIG ?= config.yaml
+FILE ?=
+ARGS ?=
+
+BIN = $(VENV)/bin
+RUNTIME_STAMP = $(VENV)/.set-up-runtime
+DEV_STAMP = $(VENV)/.set-up-dev
+TYPED = $(wildcard relayd tests benchmarks)
+
+.DEFAULT_GOAL = help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench lock clean
+
+help: ## this table
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(RUNTIME_STAMP) ## .venv with relayd in it
+
+demo: $(RUNTIME_STAMP) ## the relay with a fake provider behind it: a URL, a key, four curls to try
+	@$(BIN)/relayd demo $(ARGS)
+
+serve: $(RUNTIME_STAMP) ## the relay with your providers (CONFIG=config.yaml)
+	@$(BIN)/relayd serve --config $(CONFIG) $(ARGS)
+
+test: $(DEV_STAMP) ## the tests, under three minutes (ARGS="-k stream" picks some)
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(DEV_STAMP) ## the slow ones (none at all is no failure)
+	@$(BIN)/python -m pytest -m slow $(ARGS) || [ $$? -eq 5 ]
+
+check: lint types floors ## lint, format, types, the floors of the house
+
+lint: $(DEV_STAMP)
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check --diff . && echo "lint: clean"
+
+types: $(DEV_STAMP)
+	@$(BIN)/mypy --no-error-summary $(TYPED) && echo "types: clean"
+
+floors: $(DEV_STAMP)
+	@$(BIN)/lint-imports --no-cache > .import_linter.out || { cat .import_linter.out; exit 1; }
+	@rm -f .import_linter.out && echo "floors: clean"
+	@$(BIN)/python -m pytest -q tests/test_house.py
+
+coverage: $(DEV_STAMP) ## lines and branches that the tests reach; wire and policy want 100 %
+	@$(BIN)/coverage run -m pytest -m "not slow" $(ARGS) && $(BIN)/coverage report
+
+fidelity: $(DEV_STAMP) ## replay recorded provider traffic through the relay (FILE=traffic.jsonl.gz)
+	@$(BIN)/python -m benchmarks.fidelity $(FILE) $(ARGS)
+
+bench: $(DEV_STAMP) ## the benchmark beside nginx (benchmarks/README.md)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## renew the pinned requirements (needs uv)
+	@.ci/lock $(UV)
+
+clean: ## remove the virtual environment and everything that was generated
+	@rm -rf $(VENV) build dist relayd.egg-info .coverage .coverage.* htmlcov
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up runs once, and again when the lock or the project file has changed. The tests' environment
+# holds all of the runtime's, at the same versions, so making it settles both.
+$(RUNTIME_STAMP): .ci/requirements.txt .ci/setup pyproject.toml
+	@.ci/setup $(PYTHON) $(VENV) .ci/requirements.txt
+	@touch $@
+
+$(DEV_STAMP): .ci/requirements-dev.txt .ci/setup pyproject.toml
+	@.ci/setup $(PYTHON) $(VENV) .ci/requirements-dev.txt
+	@touch $(RUNTIME_STAMP) $@

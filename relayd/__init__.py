@@ -1,0 +1,24 @@
+"""relayd: a self-hosted relay for AI APIs. This is the map of the house.
+
+A module imports only from the floors below its own; `make check` proves it.
+
+    6  cli, daemon      commands and printing; the composition root that builds, serves, drains
+    5  web/             the inbound side: routes, limits, credentials, model lists, metrics page
+    4  relay            THE STORY of one request: admit, choose, open, relay, settle
+    3  upstream/        the outbound HTTP of the hot path: pool and llhttp connection
+       ledger/          the usage log, written behind in batches
+       store/           accounts, keys and usage rows in SQLite, behind Protocols
+       metrics          every metric in one list
+       demo/            the embedded fake provider, whose model names pick misbehaviours
+    2  config           YAML to frozen records, all problems at once
+    1  wire/            PURE: the four formats, their paths, streams and dialects
+       policy/          PURE: who may, and which upstream; `now` is an argument
+    0  model, errors    the nouns, and whose fault it is
+
+Start with `relay.py`, then `wire/formats.py`, the one table of formats. What waits lives in few
+files; everything else is a plain function over bytes and records.
+"""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

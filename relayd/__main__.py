@@ -1,0 +1,7 @@
+"""`python -m relayd` is the command line."""
+
+from __future__ import annotations
+
+from relayd.cli import main
+
+main()

@@ -1,0 +1,162 @@
+"""The command line: parse arguments, call, print. No decision is made here.
+
+relayd serve      run the daemon
+relayd demo       run it with the embedded fake provider and show it working
+relayd check      report every problem of a configuration
+relayd key …      make, list, disable keys        (cli_admin)
+relayd usage      what was used, by whom          (cli_admin)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from relayd import __version__, cli_admin
+from relayd.store.base import StoreError
+
+if TYPE_CHECKING:
+    from relayd.daemon import Daemon
+
+CONFIG_PLACES = ("config.yaml", "/etc/relayd/config.yaml")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="relayd")
+def main() -> None:
+    """A self-hosted relay for AI APIs."""
+
+
+cli_admin.register(main)
+config_option = click.option(
+    "--config",
+    "config_path",
+    envvar="RELAYD_CONFIG",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file.  [default: ./config.yaml, /etc/relayd/config.yaml]",
+)
+
+
+@main.command()
+@config_option
+def serve(config_path: Path | None) -> None:
+    """Run the daemon until SIGTERM; SIGHUP reloads the configuration."""
+    from relayd.config import ConfigProblems, load
+    from relayd.daemon import Daemon
+
+    set_up_logging()
+    path = find_config(config_path)
+    try:
+        config = load(path, os.environ)
+    except ConfigProblems as exc:
+        fail(f"{path} has problems:\n{exc}")
+
+    async def run() -> None:
+        daemon = Daemon(config, path, os.environ)
+        await start(daemon)
+        announce(daemon, config.left_out)
+        await daemon.run()
+
+    run_loop(run())
+
+
+@main.command()
+@config_option
+def check(config_path: Path | None) -> None:
+    """Report every problem of a configuration, with path and line; exit 1 if there is one."""
+    from relayd.config import ConfigProblems, load
+
+    path = find_config(config_path)
+    try:
+        config = load(path, os.environ)
+    except ConfigProblems as exc:
+        fail(f"{path} has problems:\n{exc}")
+    click.echo(f"{path} is good.")
+    click.echo(f"  listen    {', '.join(map(str, config.listen))}")
+    click.echo(f"  database  {config.database}")
+    width = max((len(spec.name) for spec in config.upstreams), default=0)
+    for spec in config.upstreams:
+        models = ", ".join(rule.pattern for rule in spec.models[:4])
+        more = f", {len(spec.models) - 4} more" if len(spec.models) > 4 else ""
+        click.echo(f"  upstream  {spec.name:<{width}}  {spec.base_url}  {models}{more}")
+    if config.demo_answers:
+        click.echo("  upstream  the embedded demo provider")
+    if config.left_out:
+        click.echo(f"  left out, because their key is empty: {', '.join(config.left_out)}")
+    if not config.upstreams and not config.demo_answers:
+        fail("no upstream is left: nothing could be answered")
+
+
+@main.command()
+@click.option("--listen", default="127.0.0.1:8080", show_default=True, help="Where to listen.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line and serve; for scripts.")
+@click.option("--once", is_flag=True, help="Show the answers, then exit.")
+def demo(listen: str, as_json: bool, once: bool) -> None:
+    """Run relayd with its embedded fake provider and a throw-away database. No network needed."""
+    from relayd import cli_demo
+
+    set_up_logging(quiet=as_json)
+    run_loop(cli_demo.run(listen, as_json=as_json, once=once))
+
+
+def find_config(given: Path | None) -> Path:
+    """The configuration file to use, or an end with a clear message."""
+    if given is not None:
+        if not given.is_file():
+            fail(f"{given} does not exist")
+        return given
+    for place in map(Path, CONFIG_PLACES):
+        if place.is_file():
+            return place
+    fail(f"no configuration found: looked for {' and '.join(CONFIG_PLACES)}; give --config")
+
+
+def fail(message: str) -> NoReturn:
+    """End with one clear message on stderr."""
+    click.echo(f"relayd: {message}", err=True)
+    sys.exit(1)
+
+
+async def start(daemon: Daemon) -> None:
+    """Start, or end with one clear message."""
+    try:
+        await daemon.start()
+    except StoreError as exc:
+        fail(f"cannot start: {exc}")
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            places = " or ".join(map(str, daemon.config.listen))
+            fail(f"cannot start: {places} is already in use; choose another `listen`")
+        fail(f"cannot start: {exc.strerror or exc}")
+
+
+def announce(daemon: Daemon, left_out: tuple[str, ...]) -> None:
+    """Say what runs, for the operator's log."""
+    log = logging.getLogger("relayd")
+    log.info("relayd %s listens on %s", __version__, ", ".join(daemon.addresses))
+    log.info("upstreams: %s", ", ".join(daemon.upstreams) or "none")
+    if left_out:
+        log.info("left out, because their key is empty: %s", ", ".join(left_out))
+
+
+def set_up_logging(*, quiet: bool = False) -> None:
+    """Log to stderr; systemd adds time and unit by itself."""
+    level = logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR if quiet else logging.WARNING)
+
+
+def run_loop(work: Coroutine[None, None, None]) -> None:
+    """Run on uvloop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)

@@ -1,0 +1,173 @@
+"""The configuration: frozen records, read from YAML, with all problems reported at once.
+
+Strategy: the records are the schema. A field's annotation names the reader that takes its line
+(`config_values`), its default is the default, and the comment on it is what an operator needs to
+know; `config.yaml` shows every one of them. `load` reads the whole file, collects what is wrong
+with path and line, and either returns a complete `Config` or raises the list. It opens no socket
+and starts nothing, so `relayd check` runs exactly what `relayd serve` runs before it listens.
+
+Only the daemon and the command line import this; everyone else receives its own section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from relayd.config_upstreams import Upstreams, upstreams
+from relayd.config_values import (
+    Address,
+    address,
+    addresses,
+    choice,
+    fields,
+    file_path,
+    readers_of,
+    record,
+    seconds,
+    secret,
+    size,
+    whole,
+)
+from relayd.config_yaml import ConfigProblems, Place, Problem, Source, read_text, root
+from relayd.model import Secret, UpstreamSpec
+
+__all__ = [
+    "Address",
+    "Config",
+    "ConfigProblems",
+    "LedgerConfig",
+    "Limits",
+    "MetricsConfig",
+    "Problem",
+    "load",
+    "load_database",
+]
+
+DATABASE_NAME = "relayd.db"
+NO_TOKEN = Secret("")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsConfig:
+    """Who may read `/metrics`: its own listener, or a token; with neither, this machine alone."""
+
+    listen: Annotated[Address | None, address] = None
+    token: Annotated[Secret, secret] = NO_TOKEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one client may ask of the machine."""
+
+    # A larger request body is refused with 413, before it is read where its length is announced.
+    max_body: Annotated[int, size()] = 64 * 2**20
+    # The longest request line, and the longest single header.
+    max_header: Annotated[int, size(1024, 2**20)] = 16 * 2**10
+    # From the first byte of a request to the end of its headers.
+    header_timeout: Annotated[float, seconds()] = 30.0
+    # From the end of the headers to the end of the body.
+    body_timeout: Annotated[float, seconds()] = 120.0
+    # A client that takes no byte of its reply for so long has left.
+    write_timeout: Annotated[float, seconds()] = 120.0
+    # How long an unused connection is kept open for the client's next request.
+    idle_timeout: Annotated[float, seconds()] = 75.0
+    # More clients than this at one time are turned away with 503.
+    max_connections: Annotated[int, whole(1, 10_000_000)] = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerConfig:
+    """The usage log: rows are written behind, in batches."""
+
+    # Seconds between two batches.
+    interval: Annotated[float, seconds(0.001, 60)] = 0.2
+    # Rows in one transaction, at most.
+    batch: Annotated[int, whole(1, 100_000)] = 1000
+    # Rows that may wait in memory while the store cannot be written; then requests get 503.
+    bound: Annotated[int, whole(1, 10_000_000)] = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that an operator can say.
+
+    `left_out` names the upstreams that were not used because their key came out empty. It is no
+    line of the file, so that `check` and `serve` can say it.
+    """
+
+    # Where clients connect.
+    listen: Annotated[tuple[Address, ...], addresses] = (Address("127.0.0.1", 8080),)
+    # The SQLite file with accounts, keys and the usage log.
+    database: Annotated[Path, file_path] = Path(DATABASE_NAME)
+    upstreams: tuple[UpstreamSpec, ...] = ()
+    left_out: tuple[str, ...] = ()
+    # The embedded fake provider: `auto` answers only where no upstream is usable.
+    demo: Annotated[Literal["auto", "on", "off"], choice("auto", "on", "off")] = "auto"
+    metrics: Annotated[MetricsConfig, record(MetricsConfig)] = MetricsConfig()
+    limits: Annotated[Limits, record(Limits)] = Limits()
+    # A silent stream gets a comment (or its format's ping) this often, so that no proxy cuts it.
+    keepalive_interval: Annotated[float, seconds()] = 10.0
+    # After SIGTERM: how long streams in flight may take to finish.
+    drain_timeout: Annotated[float, seconds(0)] = 600.0
+    # How often the daemon looks whether accounts or keys have changed.
+    keys_poll_interval: Annotated[float, seconds(0.05, 60)] = 0.5
+    ledger: Annotated[LedgerConfig, record(LedgerConfig)] = LedgerConfig()
+
+    @property
+    def demo_answers(self) -> bool:
+        """Whether the embedded demo provider is one of the upstreams."""
+        return self.demo == "on" or (self.demo == "auto" and not self.upstreams)
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read a configuration.
+
+    Arguments:
+        path: the YAML file; relative paths in it count from its folder.
+        environ: what `${NAME}` in it stands for, and systemd's STATE_DIRECTORY.
+
+    Raises `ConfigProblems` with all that is wrong.
+    """
+    source = Source(path.absolute().parent, environ)
+    place = root(read_text(path), source)
+    values = place.take(lambda top: fields(top, {**readers_of(Config), "upstreams": upstreams}))
+    values = values or {}
+    chosen = values.pop("upstreams", Upstreams())
+    values.setdefault("database", _default_database(source))
+    config = Config(**values, upstreams=chosen.used, left_out=chosen.left_out)
+    _check_whole(config, place)
+    if source.problems:
+        raise ConfigProblems(source.problems)
+    return config
+
+
+def load_database(path: Path, environ: Mapping[str, str]) -> Path:
+    """Where the database of a configuration lies, for commands that need nothing else.
+
+    They run in another environment than the daemon's, where variables of its secrets are missing:
+    what is wrong with other lines does not concern them.
+    """
+    source = Source(path.absolute().parent, environ)
+    line = root(read_text(path), source).members().get("database")
+    chosen = line and line.take(file_path)
+    if line and not chosen:
+        raise ConfigProblems(source.problems)
+    return chosen or _default_database(source)
+
+
+def _default_database(source: Source) -> Path:
+    """Where systemd keeps the state of its services, else beside the config file."""
+    state = source.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return (Path(state) if state else source.folder) / DATABASE_NAME
+
+
+def _check_whole(config: Config, place: Place) -> None:
+    """What no section can see alone."""
+    metrics = config.metrics.listen
+    if metrics and metrics.port and metrics in config.listen:
+        place.complain("metrics.listen: clients connect there; give it an address of its own")
+    if config.demo == "on" and any(spec.name == "demo" for spec in config.upstreams):
+        place.complain("demo: an upstream has this name too; rename it, or switch the demo off")

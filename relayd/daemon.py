@@ -1,0 +1,337 @@
+"""The composition root: builds every object once, wires, serves, reloads, drains, stops in order.
+
+Start: store, ledger, demo provider (if it has to answer), keys, pools, relay, listeners, ready.
+Stop: no new connections, streams finish up to `drain_timeout`, upstream connections closed, ledger
+flushed, store closed. A second signal ends the waiting, never the flushing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+
+from relayd import __version__
+from relayd.config import Config, ConfigProblems, load
+from relayd.embedded import EmbeddedDemo
+from relayd.ledger.writer import LedgerWriter
+from relayd.metrics import Metrics
+from relayd.model import Secret, UpstreamSpec
+from relayd.policy.keys import Directory
+from relayd.policy.pools import Pools
+from relayd.relay import Relay
+from relayd.store.sqlite import SqliteStore
+from relayd.systemd import notify, watchdog_interval
+from relayd.tasks import Tasks
+from relayd.upstream.provider import Provider
+from relayd.web.client import BodyLimits
+from relayd.web.connection import Listener
+from relayd.web.pages import Pages, metrics_server
+from relayd.web.server import Front
+
+log = logging.getLogger("relayd")
+
+FLUSH_TIMEOUT = 30.0
+BACKLOG = 1024
+
+
+class Daemon:
+    """One running relayd.
+
+    Arguments:
+        config: what to run.
+        config_path: where it came from, for reload; None makes reload a no-op.
+        environ: environment variables, for reload and systemd.
+        admin_token: opens the metrics page from anywhere.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path | None,
+        environ: Mapping[str, str],
+        admin_token: Secret | None = None,
+    ) -> None:
+        self.config = config
+        self._config_path = config_path
+        self._environ = environ
+        self._admin_token = admin_token or Secret("")
+        self._tasks = Tasks()
+        self._stopping = asyncio.Event()
+        self._servers: list[asyncio.Server] = []
+        # What was opened, in order; closed in reverse, also when starting fails half-way.
+        self._opened = contextlib.AsyncExitStack()
+        self._fixed = _fixed_at_start(config)
+        self._reloading = asyncio.Lock()
+        self._retired: list[Provider] = []
+        self._demo: EmbeddedDemo | None = None
+        self.metrics_address: tuple[str, int] | None = None
+        self._keys_version = -1
+
+    # --- start ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open everything and listen; OSError when an address is taken, and nothing stays open."""
+        raise_file_limit()
+        try:
+            await self._build_ledger()
+            await self._build_relay()
+            self._build_front()
+            await self._listen()
+        except BaseException:
+            await self._opened.aclose()
+            raise
+        self._tasks.spawn(self._watch_keys(), "watch-keys")
+        if (interval := watchdog_interval(self._environ)) is not None:
+            self._tasks.spawn(self._watchdog(interval), "watchdog")
+        tame_collector()
+        notify(self._environ, "READY=1", f"STATUS=listening on {', '.join(self.addresses)}")
+
+    async def _build_ledger(self) -> None:
+        self.store = await SqliteStore.open(self.config.database)
+        self._opened.push_async_callback(self.store.close)
+        self.registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self.metrics = Metrics(
+            self.registry, lambda: self.relay.in_flight, lambda: self.ledger.waiting
+        )
+        how = self.config.ledger
+        self.ledger = LedgerWriter(
+            self.store, interval=how.interval, batch=how.batch, bound=how.bound
+        )
+        self._opened.push_async_callback(self._flush)
+        self._opened.push_async_callback(self._tasks.cancel)
+        self._tasks.spawn(self.ledger.run(), "ledger")
+
+    async def _build_relay(self) -> None:
+        specs = await self._specs(self.config)
+        self.relay = Relay(
+            await self._read_keys(),
+            Pools(specs),
+            {spec.name: Provider(spec) for spec in specs},
+            self.ledger,
+            self.metrics,
+            keepalive=self.config.keepalive_interval,
+            write_timeout=self.config.limits.write_timeout,
+        )
+        self._opened.push_async_callback(self._hang_up)
+
+    def _build_front(self) -> None:
+        self.pages = Pages(
+            self.registry,
+            self.config.metrics.token,
+            self._admin_token,
+            __version__,
+            time.time(),
+            lambda: not self.front.draining,
+        )
+        self.front = Front(self.relay, self.pages, self.ledger, body_limits(self.config))
+        limits = self.config.limits
+        self._listener = Listener(
+            self.front,
+            idle_timeout=limits.idle_timeout,
+            header_timeout=limits.header_timeout,
+            max_header=limits.max_header,
+            max_connections=limits.max_connections,
+            write_timeout=limits.write_timeout,
+        )
+
+    async def _listen(self) -> None:
+        self._opened.callback(self._listener.pre_shutdown)
+        loop = asyncio.get_running_loop()
+        for address in self.config.listen:
+            server = await loop.create_server(
+                self._listener, address.host or None, address.port, backlog=BACKLOG
+            )
+            self._opened.callback(server.close)
+            self._servers.append(server)
+        if self.config.metrics.listen is not None:
+            own = self.config.metrics.listen
+            pages = metrics_server(self.registry)
+            server = await loop.create_server(pages, own.host or None, own.port)
+            self.metrics_address = server.sockets[0].getsockname()[:2]
+            self._opened.push_async_callback(pages.shutdown, 1.0)
+            self._opened.callback(server.close)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, as URLs."""
+        sockets = [sock for server in self._servers for sock in server.sockets]
+        return [_url(sock.getsockname()) for sock in sockets]
+
+    @property
+    def upstreams(self) -> list[str]:
+        """The names of the upstreams in use."""
+        return list(self.relay.providers)
+
+    async def _specs(self, config: Config) -> list[UpstreamSpec]:
+        if not config.demo_answers:
+            return list(config.upstreams)
+        if self._demo is None:
+            demo = EmbeddedDemo()
+            self._opened.push_async_callback(demo.close)
+            await demo.start()
+            self._demo = demo
+        return [*config.upstreams, *self._demo.specs(alone=not config.upstreams)]
+
+    # --- run ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until a signal, then drain and stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+        await self._stopping.wait()
+        await self.close()
+
+    def stop(self) -> None:
+        """Ask for the end; asked twice, do not wait for streams."""
+        if self._stopping.is_set():
+            self.front.give_up()
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Drain and stop, in order."""
+        notify(self._environ, "STOPPING=1")
+        self.front.draining = True
+        for server in self._servers:
+            server.close()
+        self._listener.pre_shutdown()
+        await self._drain()
+        await self._listener.cut()
+        await self._opened.aclose()
+        log.info("stopped")
+
+    async def _hang_up(self) -> None:
+        for provider in (*self.relay.providers.values(), *self._retired):
+            await provider.close()
+
+    async def _flush(self) -> None:
+        unwritten = await self.ledger.close(FLUSH_TIMEOUT)
+        if unwritten:
+            log.error("%d usage rows could not be written", unwritten)
+
+    async def _drain(self) -> None:
+        if self.front.active:
+            log.info("waiting for requests in flight: %d", self.front.active)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.config.drain_timeout):
+                await self.front.drained()
+                # Answered, but not all taken by the client; socket buffers have no event for that.
+                while self._listener.unsent() and not self.front.given_up:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        if self.front.active:
+            log.warning("cutting requests in flight: %d", self.front.active)
+
+    # --- reload ---------------------------------------------------------------------------------
+
+    def _on_hangup(self) -> None:
+        self._tasks.spawn(self.reload(), "reload")
+
+    async def reload(self) -> None:
+        """Read the configuration again; a bad one is reported and the old one stays."""
+        if self._config_path is None:
+            return
+        notify(self._environ, "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        async with self._reloading:
+            try:
+                await self._apply(load(self._config_path, self._environ))
+                log.info("reloaded; upstreams: %s", ", ".join(self.upstreams) or "none")
+            except (ConfigProblems, OSError) as exc:
+                log.error("reload refused, the old configuration stays:\n%s", exc)
+            except Exception:
+                log.exception("reload failed, the old configuration stays")
+            finally:
+                notify(self._environ, "READY=1")
+
+    async def _apply(self, config: Config) -> None:
+        if _fixed_at_start(config) != self._fixed:
+            log.warning(
+                "a new listen address, database, ledger or connection limit takes effect"
+                " at the next start"
+            )
+        specs = await self._specs(config)
+        old = self.relay.providers
+        kept = {n: p for n, p in old.items() if p.spec in specs}
+        new = {s.name: kept.get(s.name) or Provider(s) for s in specs}
+        self.relay.pools.reload(specs)
+        self.relay.reconfigure(new, config.keepalive_interval, config.limits.write_timeout)
+        self.front.limits = body_limits(config)
+        self.pages.metrics_token = config.metrics.token
+        self.config = config
+        for name, provider in old.items():
+            if name not in kept:
+                provider.retire()
+                self._retired.append(provider)
+
+    # --- keys -----------------------------------------------------------------------------------
+
+    async def _read_keys(self) -> Directory:
+        version = await self.store.keys_version()
+        directory = Directory(await self.store.keys())
+        self._keys_version = version  # last: a read that fails is tried again
+        return directory
+
+    async def refresh_keys(self) -> None:
+        """See the store's keys now."""
+        self.relay.directory = await self._read_keys()
+
+    async def _watch_keys(self) -> None:
+        """See what the command line changes, within a second."""
+        while True:
+            await asyncio.sleep(self.config.keys_poll_interval)
+            try:
+                if await self.store.keys_version() != self._keys_version:
+                    self.relay.directory = await self._read_keys()
+            except Exception:
+                log.exception("cannot read the keys; the known ones stay valid")
+
+    async def _watchdog(self, interval: float) -> None:
+        while True:
+            notify(self._environ, "WATCHDOG=1")
+            await asyncio.sleep(interval)
+
+
+def _fixed_at_start(config: Config) -> tuple[object, ...]:
+    """What a reload cannot change."""
+    limits = config.limits
+    sizes = (limits.max_header, limits.max_connections, limits.idle_timeout, limits.header_timeout)
+    return (config.listen, config.database, config.metrics.listen, config.ledger, sizes)
+
+
+def body_limits(config: Config) -> BodyLimits:
+    """The part of the limits that reading a body needs."""
+    return BodyLimits(config.limits.max_body, config.limits.body_timeout)
+
+
+def tame_collector() -> None:
+    """Leave what was built at start out of collections, and collect less often.
+
+    Requests leave no cycles behind (a test says so): there is little to find.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
+def raise_file_limit() -> None:
+    """Allow as many sockets as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _url(name: tuple[str, int]) -> str:
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http://{host}:{name[1]}"

@@ -1,0 +1,149 @@
+"""The error family: whose fault it is, is a type.
+
+Every failure of a request is raised as one of these. The class says who is to blame, which status
+the client sees, and whether another attempt is safe; `wire/<format>/reply.py` words it for its own
+clients. The handler therefore has no mapping logic. Messages are shown to clients: no secret, no
+path of the server, no text of a stack trace may stand in them.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Blame = Literal["client", "relay", "upstream"]
+
+
+class RelayError(Exception):
+    """A request cannot be answered as asked.
+
+    Arguments:
+        message: one sentence for the client.
+        status: the HTTP status, where the class leaves a choice.
+        code: a machine-readable reason, in OpenAI's vocabulary where it has a word for it.
+        param: the request field that is at fault, if one is.
+        retry_after: seconds after which another try makes sense.
+    """
+
+    blame: ClassVar[Blame] = "relay"
+    default_status: ClassVar[int] = 500
+    default_code: ClassVar[str] = "internal_error"
+    outcome: ClassVar[str] = "relay_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        param: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = self.default_status if status is None else status
+        self.code = self.default_code if code is None else code
+        self.param = param
+        self.retry_after = retry_after
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.status} {self.code}: {self.message})"
+
+
+class Refused(RelayError):
+    """The caller may not do this: key, model, address, limit or balance (401 402 403 404 429)."""
+
+    blame = "client"
+    default_status = 401
+    default_code = "invalid_api_key"
+    outcome = "refused"
+
+
+class BadCall(RelayError):
+    """The request itself is wrong: malformed, too large, of the wrong type (400 404 408 413
+    415)."""
+
+    blame = "client"
+    default_status = 400
+    default_code = "invalid_request"
+    outcome = "bad_request"
+
+
+class NoUpstream(RelayError):
+    """The model is known, but nothing can serve it now."""
+
+    blame = "relay"
+    default_status = 503
+    default_code = "no_upstream"
+    outcome = "no_upstream"
+
+
+class UpstreamError(RelayError):
+    """The upstream failed."""
+
+    blame = "upstream"
+    default_status = 502
+    default_code = "upstream_error"
+    outcome = "upstream_error"
+
+
+class ConnectFailed(UpstreamError):
+    """No connection came about: nothing was sent, so another attempt is always safe."""
+
+    default_code = "upstream_unreachable"
+    retryable = True
+
+
+class NoAnswer(UpstreamError):
+    """The request was sent; no first byte came in time, or the connection died before one."""
+
+    default_status = 504
+    default_code = "upstream_timeout"
+    retryable = True
+
+
+class BadReply(UpstreamError):
+    """What came back is not a reply: garbage HTTP, half a head, a body that is not what it says."""
+
+    default_code = "upstream_bad_reply"
+    retryable = True
+
+
+class BadStatus(UpstreamError):
+    """The upstream answered with a status that is its own failure (5xx, 429, 401/403 of our key).
+
+    Arguments:
+        upstream_status: the status it sent.
+    """
+
+    default_code = "upstream_status"
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream_status: int,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status=status, code=code, retry_after=retry_after)
+        self.upstream_status = upstream_status
+
+
+class BrokenStream(UpstreamError):
+    """The reply broke off after its first byte had gone to the client: never retried."""
+
+    default_code = "upstream_broken_stream"
+    outcome = "broken_stream"
+
+
+class ClientGone(RelayError):
+    """The client left before it was served. The upstream is not to blame; nobody reads the
+    status."""
+
+    blame = "client"
+    default_status = 499
+    default_code = "client_gone"
+    outcome = "client_gone"

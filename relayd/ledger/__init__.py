@@ -1,0 +1,1 @@
+"""The way of a finished request's row into the store."""

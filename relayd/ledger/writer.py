@@ -1,0 +1,167 @@
+"""Usage rows on their way into the store: written behind, in batches, none given up.
+
+A request leaves its row here in under a microsecond and is done with it. One task, `run`, owned by
+the daemon, takes the rows to the store when a batch is full or the first row has waited for
+`interval`; with nothing to write it sleeps without a timer. Rows leave memory only after the store
+has them, so a failing store costs nothing but patience: the same batch is offered again, after a
+wait that doubles up to five seconds, and the request id keeps a row from being written twice. What
+bounds the memory is `full`: admission then answers 503, so no row is ever dropped to make room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+
+from relayd.model import Entry
+
+FIRST_RETRY = 0.1
+LAST_RETRY = 5.0
+LAST_RETRY_CLOSING = 0.5  # at the end there is no time for patience
+
+_log = logging.getLogger(__name__)
+
+
+class EntrySink(Protocol):
+    """Where batches go: the part of a store that the ledger needs."""
+
+    async def add_entries(self, entries: Sequence[Entry]) -> None:
+        """Keep these rows, all or none; a request id that is there already is left as it is."""
+
+
+def retry_delay(failures: int) -> float:
+    """Seconds to wait after that many failures in a row (at least one). No jitter: one writer."""
+    return float(min(FIRST_RETRY * 2 ** min(failures - 1, 16), LAST_RETRY))
+
+
+class LedgerWriter:
+    """Takes rows without waiting, and writes them.
+
+    Arguments:
+        store: where they go.
+        interval: seconds that a row may wait for others to join its batch.
+        batch: rows in one transaction; that many waiting start one at once.
+        bound: rows waiting from which on `full` is true.
+    """
+
+    def __init__(
+        self,
+        store: EntrySink,
+        *,
+        interval: float = 0.2,
+        batch: int = 1000,
+        bound: int = 100_000,
+    ) -> None:
+        self._store = store
+        self._interval = interval
+        self._batch = batch
+        self._bound = bound
+        self._rows: list[Entry] = []  # oldest first; a batch leaves the front once it is stored
+        self._add = self._rows.append
+        self._failures = 0  # in a row
+        self._closing = False
+        self._some = asyncio.Event()  # there is something to write
+        self._hurry = asyncio.Event()  # do not wait for more
+        self._writing = asyncio.Lock()  # one batch at a time, whoever asks
+
+    def __repr__(self) -> str:
+        state = "closing" if self._closing else "failing" if self.failing else "writing"
+        return f"LedgerWriter({state}, {self.waiting} waiting of {self._bound})"
+
+    @property
+    def waiting(self) -> int:
+        """Rows that the store does not have yet."""
+        return len(self._rows)
+
+    @property
+    def full(self) -> bool:
+        """No further request may be admitted. Rows of those already under way are still taken."""
+        return len(self._rows) >= self._bound
+
+    @property
+    def failing(self) -> bool:
+        """The store refused the last batch."""
+        return self._failures > 0
+
+    @property
+    def delay(self) -> float:
+        """Seconds from the first row, or from a failure, to the next write."""
+        return retry_delay(self._failures) if self._failures else self._interval
+
+    def add(self, entry: Entry) -> None:
+        """Take one row, at once and always."""
+        self._add(entry)
+        waiting = len(self._rows)
+        if waiting == 1:
+            self._some.set()
+        elif waiting == self._batch and not self._failures:  # an outage has its own pace
+            self._hurry.set()
+
+    async def run(self) -> None:
+        """Write batch after batch; returns after `close`. Cancelling it loses no row."""
+        while not self._closing:
+            await self._some.wait()
+            await self._pause()
+            await self.write_batch()
+
+    async def write_batch(self) -> bool:
+        """Offer the oldest rows to the store; false when it did not take them."""
+        async with self._writing:
+            batch = self._rows[: self._batch]
+            try:
+                if batch:
+                    await self._store.add_entries(batch)
+            except Exception as error:  # whatever it is, the rows are kept and offered again
+                self._note_failure(error)
+                return False
+            del self._rows[: len(batch)]
+            self._note_success()
+            return True
+
+    async def flush(self) -> int:
+        """Write all rows now and return how many are left, which is 0 unless the store fails."""
+        while self._rows and await self.write_batch():
+            pass
+        return self.waiting
+
+    async def close(self, within: float = 10.0) -> int:
+        """Write everything, trying again for at most `within` seconds, and end `run`.
+
+        Returns how many rows could not be written.
+        """
+        self._closing = True
+        self._some.set()
+        self._hurry.set()
+        try:
+            async with asyncio.timeout(within):
+                while await self.flush():
+                    delay = min(self.delay, LAST_RETRY_CLOSING)
+                    await asyncio.sleep(delay)
+        except TimeoutError:
+            _log.error("ledger: %d rows could not be written before the end", self.waiting)
+        return self.waiting
+
+    async def _pause(self) -> None:
+        """Let more rows gather, or a failing store recover. A full batch ends only the former."""
+        if self._closing or (self.waiting >= self._batch and not self.failing):
+            return
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(self.delay):
+                await self._hurry.wait()
+        except TimeoutError:
+            return
+
+    def _note_failure(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:  # once per outage, not per try
+            _log.error("ledger: the store fails, %d rows wait: %s", self.waiting, error)
+
+    def _note_success(self) -> None:
+        if self.failing:
+            _log.warning("ledger: the store takes rows again, %d wait", self.waiting)
+        self._failures = 0
+        if not self._rows and not self._closing:
+            self._some.clear()

@@ -1,0 +1,181 @@
+"""The nouns that every floor shares: usage, keys, accounts, upstreams, ledger entries.
+
+Plain data, nothing of relayd imported. Durations are seconds, sizes bytes, moments Unix seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FormatName = Literal["chat", "responses", "messages", "gemini"]
+Operation = Literal["generate", "count_tokens", "embed"]
+UsageSource = Literal["reported", "partial", "estimated", "none"]
+
+
+class Secret:
+    """A value that must not be printed; `reveal()` is the one way to it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __repr__(self) -> str:
+        return "Secret(***)" if self._value else "Secret(empty)"
+
+    __str__ = __repr__
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one upstream call consumed, in tokens; None is unknown, never 0.
+
+    The normal form of wire-formats 7: `in_uncached` is what is billed at the full input rate,
+    `out_total` includes `reasoning`; the audio, image and video counts are subsets of their side.
+    """
+
+    in_uncached: int | None = None
+    cache_read: int | None = None
+    cache_write_5m: int | None = None
+    cache_write_1h: int | None = None
+    cache_write_30m: int | None = None
+    cache_write_12h: int | None = None
+    cache_write_other: int | None = None
+    out_total: int | None = None
+    reasoning: int | None = None
+    in_audio: int | None = None
+    in_image: int | None = None
+    in_video: int | None = None
+    out_audio: int | None = None
+    out_image: int | None = None
+    tool_prompt: int | None = None
+    total_reported: int | None = None
+    server_tools: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def cache_write(self) -> int:
+        """Tokens written to a cache, whatever their time to live."""
+        return (
+            (self.cache_write_5m or 0)
+            + (self.cache_write_1h or 0)
+            + (self.cache_write_30m or 0)
+            + (self.cache_write_12h or 0)
+            + (self.cache_write_other or 0)
+        )
+
+    @property
+    def total(self) -> int:
+        """All tokens, derived from the parts rather than taken from the reported total."""
+        return (
+            (self.in_uncached or 0)
+            + (self.cache_read or 0)
+            + self.cache_write
+            + (self.tool_prompt or 0)
+            + (self.out_total or 0)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who pays. Groups, balances and limits hang here."""
+
+    id: int
+    name: str
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A client's credential. The secret itself is never kept: only its SHA-256."""
+
+    id: int
+    name: str
+    account: Account
+    digest: bytes
+    prefix: str
+    created_at: float
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that one upstream is given."""
+
+    connect: float = 10.0
+    first_byte: float = 300.0
+    stall: float = 120.0
+    total: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRule:
+    """Which public model names an upstream offers, and what it calls them.
+
+    `pattern` is a name or a wildcard (`gpt-*`); `target` is the upstream's name, or None for the
+    same.
+    """
+
+    pattern: str
+    target: str | None = None
+
+    @property
+    def is_wildcard(self) -> bool:
+        return "*" in self.pattern
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSpec:
+    """One provider account, as configured."""
+
+    name: str
+    dialect: str
+    base_url: str
+    key: Secret
+    models: tuple[ModelRule, ...]
+    formats: tuple[FormatName, ...]
+    weight: int = 1
+    timeouts: Timeouts = Timeouts()
+    max_connections: int = 1000
+    idle_timeout: float = 50.0
+    ca_file: str | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # they may hold secrets
+
+
+@dataclass(slots=True)
+class Entry:
+    """One row of the usage log: one request, however it ended."""
+
+    request_id: str
+    started_at: float
+    key_id: int | None = None
+    account_id: int | None = None
+    operation: str = ""
+    model_asked: str = ""
+    model_used: str = ""
+    upstream: str = ""
+    format_in: str = ""
+    format_out: str = ""
+    stream: bool = False
+    status: int = 0
+    outcome: str = ""
+    error_code: str = ""
+    upstream_request_id: str = ""
+    usage: Usage = field(default_factory=Usage)
+    usage_source: UsageSource = "none"
+    bytes_in: int = 0
+    bytes_out: int = 0
+    first_byte: float | None = None
+    duration: float = 0.0

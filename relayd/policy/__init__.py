@@ -1,0 +1,1 @@
+"""Decisions over state in memory: no waiting, no clock, no input or output."""

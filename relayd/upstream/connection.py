@@ -1,0 +1,394 @@
+"""One kept-alive connection to an upstream: HTTP/1.1 over `asyncio.Protocol`, parsed by llhttp.
+
+Strategy: llhttp's callbacks only note what they saw; `data_received` then tells the sink in order:
+head, body, end. One network read is at most one `on_body`, and that call carries the very object
+llhttp made, unless the read held several HTTP chunks (then they are joined once). The connection
+goes back to its pool after the body of the reply has been taken, never before; a connection that
+saw anything odd (bytes nobody asked for, a reply cut short, `connection: close`) is closed instead.
+
+Bounds: a response head over `MAX_HEAD` bytes is refused; gzip is inflated in steps, so that a small
+packet cannot become a large buffer at once; pausing the sink pauses the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
+
+import httptools
+
+from relayd.errors import BadReply, NoAnswer, UpstreamError
+from relayd.sockets import send
+
+MAX_HEAD = 64 * 1024
+# zlib: 32 + 15 accepts gzip and zlib wrappers.
+_ANY_WRAPPER = 32 + zlib.MAX_WBITS
+_INFLATE_STEP = 256 * 1024
+_COMPRESSED = (b"content-length", b"content-encoding")
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class ReplySink(Protocol):
+    """Who receives one reply. Called from the event loop's read callback: nothing here may wait."""
+
+    def on_head(self, status: int, headers: RawHeaders) -> None:
+        """Status and headers (names in lower case) of the final response."""
+
+    def on_body(self, data: bytes) -> None:
+        """The next bytes of the body, decoded of chunking and gzip."""
+
+    def on_end(self) -> None:
+        """The reply is whole. Nothing follows."""
+
+    def on_error(self, exc: UpstreamError) -> None:
+        """The reply will not be whole. Nothing follows."""
+
+
+class StaleConnection(NoAnswer):
+    """A kept-alive connection had been closed by the server before a byte of the reply came."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection; owned by its pool, lent to one sink at a time.
+
+    Arguments:
+        idle: called when the connection is free for the next request.
+        gone: called once when the connection is lost.
+    """
+
+    __slots__ = (
+        "_body",
+        "_compressed",
+        "_done",
+        "_framed",
+        "_gone",
+        "_grace",
+        "_head_bytes",
+        "_headers",
+        "_idle",
+        "_inflater",
+        "_interim",
+        "_keep",
+        "_own_pieces",
+        "_parser",
+        "_paused",
+        "_replied",
+        "_sink",
+        "_status",
+        "_surplus",
+        "_told_head",
+        "idle_since",
+        "on_body",
+        "served",
+        "transport",
+    )
+
+    def __init__(
+        self, idle: Callable[[Connection], None], gone: Callable[[Connection], None]
+    ) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.served = 0
+        self.idle_since = 0.0
+        self._idle = idle
+        self._gone = gone
+        self._sink: ReplySink | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._body: list[bytes] = []
+        # llhttp's callback for body bytes, without a Python function in between.
+        self.on_body = self._body.append
+        self._parser = httptools.HttpResponseParser(self)
+        self._reset()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.transport is None else "busy" if self._sink else "idle"
+        return f"<Connection {state} served={self.served}>"
+
+    def _reset(self) -> None:
+        self._headers: RawHeaders = []
+        self._body.clear()
+        self._status = 0
+        self._head_bytes = 0
+        self._replied = False
+        self._told_head = False
+        self._done = False
+        self._keep = False
+        self._interim = False
+        self._surplus = False
+        self._own_pieces = 0
+        self._framed = False
+        self._paused = False
+        self._compressed = b""
+        self._inflater: zlib._Decompress | None = None
+
+    # --- used by the pool and the relay ---------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be sent: connected, and not on its way out."""
+        return self.transport is not None and not self.transport.is_closing()
+
+    def send(self, pieces: Sequence[bytes | memoryview], sink: ReplySink) -> None:
+        """Send one request, given as head and body pieces, and lend the connection to `sink`."""
+        assert self._sink is None and self.transport is not None
+        self._reset()
+        self._sink = sink
+        send(self.transport, pieces)
+
+    def pause(self) -> None:
+        """Stop reading: the client is slower than the upstream."""
+        self._paused = True
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading, after what waits to be decoded."""
+        self._paused = False
+        if self._compressed:
+            self._deliver()
+        if not self._paused and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close now; the sink hears nothing more. This is what cancels work at the upstream."""
+        self._sink = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def detach(self, loop: asyncio.AbstractEventLoop, grace: float) -> None:
+        """Let the last bytes of a served reply come in unheard, so that the connection can be
+        reused.
+
+        Clients hang up right after the terminal event; what is missing then is the final HTTP
+        chunk. After `grace` seconds the connection is closed.
+        """
+        if self._sink is not None and self.is_open:
+            self._sink = _Nobody()
+            self.resume()
+            self._grace = loop.call_later(grace, self.abort)
+
+    # --- asyncio.Protocol -----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not derive from asyncio's: a check would fail.
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        sink = self._sink
+        if sink is None:
+            # Bytes that answer no request would be taken for the next reply: the end of it.
+            self.abort()
+            return
+        if not self._told_head:
+            self._replied = True
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._misunderstand()
+            return
+        if self._told_head and len(self._body) == 1 and self._inflater is None and not self._done:
+            sink.on_body(self._body.pop())  # a stream under way: nothing else can have happened
+        else:
+            self._deliver()
+
+    def _misunderstand(self) -> None:
+        if self._done:  # the reply was whole; what followed it is not worth an error
+            self._surplus = True
+            self._deliver()
+        else:
+            self._fail(BadReply("The upstream sent something that is not valid HTTP."))
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._cancel_grace()
+        sink, self._sink = self._sink, None
+        self._gone(self)
+        if sink is None:
+            return
+        whole = self._inflater is None or self._inflater.eof
+        if self._told_head and not self._framed and exc is None and whole:
+            # Neither content-length nor chunked: the close is the end (RFC 9112 6.3, rule 8).
+            sink.on_end()
+        elif self._replied:
+            sink.on_error(
+                BadReply("The upstream closed the connection in the middle of its reply.")
+            )
+        elif self.served:
+            sink.on_error(
+                StaleConnection("The upstream closed a kept-alive connection.", status=502)
+            )
+        else:
+            sink.on_error(
+                NoAnswer("The upstream closed the connection without answering.", status=502)
+            )
+
+    # --- llhttp callbacks: note, never act ------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._done:  # a second reply to one request
+            self._surplus = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status == 0:  # later ones are trailers, which we ignore
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if not self._surplus:
+            self._status = self._parser.get_status_code()
+            self._interim = 100 <= self._status < 200
+
+    def on_message_complete(self) -> None:
+        if self._surplus:
+            return
+        if self._interim:  # 100 Continue, 103 Early Hints: the real reply follows
+            self._headers = []
+            self._status = 0
+            self._interim = False
+        else:
+            self._done = True
+            self._own_pieces = len(self._body)
+            self._keep = self._parser.should_keep_alive()
+
+    # --- telling the sink -----------------------------------------------------------------------
+
+    def _check_head(self) -> None:
+        if self._status == 0:
+            self._check_size(self._head_bytes)
+
+    def _check_size(self, head_bytes: int) -> None:
+        if head_bytes > MAX_HEAD:
+            raise BadReply("The upstream's response headers are too large.")
+
+    def _deliver(self) -> None:
+        sink = self._sink
+        if sink is None:
+            return
+        if not self._told_head and not self._tell_head(sink):
+            return
+        if self._done:
+            del self._body[self._own_pieces :]  # of a reply that nobody asked for
+        if self._body and self._sink is sink:
+            data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            self._body.clear()
+            if self._inflater is None:
+                sink.on_body(data)
+            else:
+                self._compressed += data
+        if self._compressed and self._sink is sink:
+            self._inflate(sink)
+        if self._done and not self._compressed:
+            self._finish()
+
+    def _tell_head(self, sink: ReplySink) -> bool:
+        try:
+            self._check_head()
+            if self._status < 200:  # none yet, or an interim one
+                return False
+            self._told_head = True
+            self._read_framing()
+        except BadReply as exc:
+            self._fail(exc)
+            return False
+        sink.on_head(self._status, self._headers)
+        return True
+
+    def _read_framing(self) -> None:
+        if self._head_bytes > MAX_HEAD:  # only then is counting worth it: a body may be among them
+            self._check_size(sum(len(n) + len(v) for n, v in self._headers))
+        for name, value in self._headers:
+            if name == b"content-length":
+                self._framed = True
+            elif name == b"transfer-encoding":
+                self._framed = self._framed or b"chunked" in value.lower()
+            elif name == b"content-encoding":
+                self._inflater = inflater(value)
+        if self._inflater is not None:  # encoding and length are those of the compressed body
+            self._headers = [pair for pair in self._headers if pair[0] not in _COMPRESSED]
+        if self._status in (204, 304):
+            self._framed = True
+
+    def _inflate(self, sink: ReplySink) -> None:
+        """Decode in steps, and only while the sink takes what comes: the rest waits compressed."""
+        inflater, data = self._inflater, self._compressed
+        try:
+            while data and inflater is not None and self._sink is sink and not self._paused:
+                plain = inflater.decompress(data, _INFLATE_STEP)
+                data = inflater.unconsumed_tail
+                if inflater.eof and inflater.unused_data:  # a gzip file may have several members
+                    data = inflater.unused_data
+                    self._inflater = inflater = zlib.decompressobj(_ANY_WRAPPER)
+                if plain:
+                    sink.on_body(plain)
+            self._compressed = data
+        except zlib.error:
+            self._compressed = b""
+            self._fail(BadReply("The upstream sent a damaged gzip body."))
+
+    def _finish(self) -> None:
+        sink, self._sink = self._sink, None
+        self._cancel_grace()
+        self.served += 1
+        if sink is None:  # the sink gave up while taking the body
+            return
+        if self._inflater is not None and not self._inflater.eof:
+            self._sink = sink
+            self._fail(BadReply("The upstream's gzip body ends too early."))
+            return
+        if self._is_reusable():
+            if self._paused:  # an idle connection must read, if only to notice that it was closed
+                self.resume()
+            self._idle(self)
+        elif self.transport is not None and self.transport.get_write_buffer_size():
+            self.transport.abort()  # closing would wait until the rest of the request is taken
+        elif self.transport is not None:
+            self.transport.close()
+        sink.on_end()
+
+    def _is_reusable(self) -> bool:
+        if not self._keep or self._surplus or self.transport is None or not self.is_open:
+            return False
+        # An early reply (413, say): the rest of our request would stand before the next one.
+        return self.transport.get_write_buffer_size() == 0
+
+    def _fail(self, exc: UpstreamError) -> None:
+        sink, self._sink = self._sink, None
+        if self.transport is not None:
+            self.transport.abort()
+        if sink is not None:
+            sink.on_error(exc)
+
+    def _cancel_grace(self) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+            self._grace = None
+
+
+def inflater(encoding: bytes) -> zlib._Decompress | None:
+    """What decodes a body that came encoded although we asked for identity.
+
+    The observer of usage needs plain bytes, so what we cannot decode is refused.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in (b"gzip", b"x-gzip", b"deflate"):
+        return zlib.decompressobj(_ANY_WRAPPER)
+    if encoding in (b"", b"identity"):
+        return None
+    raise BadReply("The upstream insists on a content-encoding that relayd does not decode.")
+
+
+class _Nobody:
+    """The sink of a reply that nobody waits for any more."""
+
+    def on_head(self, status: int, headers: RawHeaders) -> None: ...
+
+    def on_body(self, data: bytes) -> None: ...
+
+    def on_end(self) -> None: ...
+
+    def on_error(self, exc: UpstreamError) -> None: ...

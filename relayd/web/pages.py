@@ -1,0 +1,142 @@
+"""The fixed pages: health, readiness, status, metrics, and a greeting at the root.
+
+None needs a key. The metrics page wants its token; without one configured it is for loopback only,
+and behind a reverse proxy every client looks local, so a forwarded request does not count as
+loopback.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from relayd.model import Secret
+from relayd.web.client import HttpClient
+
+RawHeaders = list[tuple[bytes, bytes]]
+Answer = tuple[int, RawHeaders, bytes]
+Page = Callable[[HttpClient], Answer]
+
+# A request with one of these came through a proxy, and only looks local.
+FORWARDING = (
+    "X-Forwarded-For",
+    "Forwarded",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Real-IP",
+    "Via",
+    "CF-Connecting-IP",
+)
+JSON: RawHeaders = [(b"content-type", b"application/json")]
+TEXT: RawHeaders = [(b"content-type", b"text/plain; charset=utf-8")]
+METRICS: RawHeaders = [(b"content-type", CONTENT_TYPE_PLAIN_0_0_4.encode())]
+
+
+class Pages:
+    """Answers the fixed pages.
+
+    Arguments:
+        registry: whose metrics are shown.
+        metrics_token: if set, the metrics page asks for it, even of loopback.
+        admin_token: opens the metrics page from anywhere.
+        version: of relayd.
+        started_at: Unix seconds.
+        ready: whether requests would be taken now.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        metrics_token: Secret,
+        admin_token: Secret,
+        version: str,
+        started_at: float,
+        ready: Callable[[], bool],
+    ) -> None:
+        self.metrics_token = metrics_token
+        self._admin_token = admin_token
+        self._registry = registry
+        self._version = version
+        self._started_at = started_at
+        self._ready = ready
+        self._table: dict[str, Page] = {
+            "/": self._root,
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/api/status": self._status,
+            "/metrics": self._metrics,
+        }
+
+    def find(self, method: str, path: str) -> Page | None:
+        """The page at a path, for reading methods."""
+        return self._table.get(path) if method in ("GET", "HEAD") else None
+
+    def _root(self, client: HttpClient) -> Answer:
+        return 200, JSON, orjson.dumps({"name": "relayd", "status": "ok"})
+
+    def _health(self, client: HttpClient) -> Answer:
+        return 200, TEXT, b"ok\n"
+
+    def _readiness(self, client: HttpClient) -> Answer:
+        ready = self._ready()
+        return (200 if ready else 503), TEXT, b"ready\n" if ready else b"draining\n"
+
+    def _status(self, client: HttpClient) -> Answer:
+        status = {
+            "success": True,
+            "message": "",
+            "data": {
+                "system_name": "relayd",
+                "version": self._version,
+                "start_time": int(self._started_at),
+            },
+        }
+        return 200, JSON, orjson.dumps(status)
+
+    def _metrics(self, client: HttpClient) -> Answer:
+        if not self._may_see_metrics(client):
+            return (
+                403,
+                TEXT,
+                b"The metrics are for loopback, or with `Authorization: Bearer TOKEN`.\n",
+            )
+        return 200, METRICS, generate_latest(self._registry)
+
+    def _may_see_metrics(self, client: HttpClient) -> bool:
+        offered = (
+            client.headers.get("Authorization", "")
+            .removeprefix("Bearer ")
+            .encode("utf-8", "surrogateescape")
+        )
+        for token in (self.metrics_token, self._admin_token):
+            if token and hmac.compare_digest(offered, token.reveal().encode()):
+                return True
+        if self.metrics_token:
+            return False
+        forwarded = any(name in client.headers for name in FORWARDING)
+        return not forwarded and _is_loopback(client.peer)
+
+
+def metrics_server(registry: CollectorRegistry) -> web.Server:
+    """A server for a listener of its own: the metrics, for whoever can reach it."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != "/metrics":
+            return web.Response(status=404, text="only /metrics is here\n")
+        headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
+        return web.Response(body=generate_latest(registry), headers=headers)
+
+    return web.Server(answer, access_log=None)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,196 @@
+"""The HTTP server for clients: from a raw path to a call of the relay, and the few pages beside it.
+
+A path is looked up among the fixed pages (health, status, metrics), then by `wire.paths.locate`,
+which knows all formats and their tolerances. What cannot even be parsed as HTTP is answered in JSON
+here, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from aiohttp.http_exceptions import LineTooLong
+
+from relayd.errors import BadCall, NoUpstream, Refused, RelayError
+from relayd.model import Entry, FormatName
+from relayd.relay import Relay, error_headers
+from relayd.web.client import BodyLimits, HttpClient
+from relayd.web.credentials import credential
+from relayd.web.pages import Pages
+from relayd.wire import listing
+from relayd.wire.formats import FORMATS
+from relayd.wire.paths import Listing, Target, format_of_path, locate
+from relayd.work import Call, Ledger
+
+ROUTES_REMEMBERED = 2048
+LONGEST_REMEMBERED = 256
+LINGER = 2.0  # seconds that a refused body is still read, so that the client gets to see the answer
+ID_LINES = b"x-request-id: %b\r\nrequest-id: %b\r\n"
+JSON_TYPE = [(b"content-type", b"application/json")]
+PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
+    (b"access-control-allow-headers", b"*, Authorization"),
+    (b"access-control-max-age", b"86400"),
+]
+
+Found = Target | Listing | None
+
+
+class Front:
+    """Answers HTTP requests. Owns the count of requests in flight and the memory of routes.
+
+    Arguments:
+        relay: serves calls.
+        pages: the fixed pages.
+        ledger: gets a row for what never became a call.
+        limits: bounds of request bodies.
+    """
+
+    def __init__(self, relay: Relay, pages: Pages, ledger: Ledger, limits: BodyLimits) -> None:
+        self.limits = limits
+        self.draining = False
+        self.active = 0
+        self._relay = relay
+        self._pages = pages
+        self._ledger = ledger
+        self._clock = asyncio.get_running_loop().time
+        self._started_at = int(time.time())
+        self._idle = asyncio.Event()
+        self.given_up = False
+        self._routes: dict[tuple[str, str], Found] = {}
+
+    def __repr__(self) -> str:
+        return f"<Front active={self.active} draining={self.draining}>"
+
+    async def drained(self) -> None:
+        """Wait until no request is in flight, or `give_up`; meaningful once `draining` is set."""
+        while self.active and not self.given_up:
+            self._idle.clear()
+            await self._idle.wait()
+
+    def give_up(self) -> None:
+        """Do not wait for the requests in flight any longer."""
+        self.given_up = True
+        self._idle.set()
+
+    async def handle(self, client: HttpClient) -> None:
+        """Answer one request."""
+        path, _, query = client.raw_path.partition("?")
+        request_id = new_request_id()
+        client.admit(ID_LINES % ((request_id.encode(),) * 2), self.limits)
+        self.active += 1
+        try:
+            target = self._locate(client.method, path, query)
+            if target.__class__ is Target and not self.draining:
+                await self._relay.serve(self._call(client, target, path, query, request_id), client)
+            else:
+                await self._answer_other(client, target, path, query, request_id)
+        finally:
+            self.active -= 1
+            if self.draining:
+                self._idle.set()
+
+    async def _answer_other(
+        self, client: HttpClient, found: Found, path: str, query: str, request_id: str
+    ) -> None:
+        """All that is not a call of a model: fixed pages, lists, preflights, the unknown."""
+        page = self._pages.find(client.method, path)
+        if page is not None:
+            client.send(*page(client))
+        elif client.method == "OPTIONS":
+            client.send(204, PREFLIGHT, b"")
+        elif self.draining:
+            client.close_after()
+            closing = NoUpstream("relayd is shutting down.", retry_after=5)
+            self._word(client, format_of_path(path), closing, request_id)
+        elif isinstance(found, Listing):
+            self._list(client, found, credential(client.headers, query), request_id)
+        else:
+            await self._relay.serve(self._call(client, None, path, query, request_id), client)
+
+    def _call(
+        self, client: HttpClient, target: Target | None, path: str, query: str, request_id: str
+    ) -> Call:
+        return Call(
+            request_id,
+            target.format if target is not None else format_of_path(path),
+            target,
+            credential(client.headers, query),
+            client.raw_headers,
+            self._clock(),
+            time.time(),
+            f"{client.method} {path[:200]}" if target is None else "",
+        )
+
+    def _locate(self, method: str, path: str, query: str) -> Found:
+        if query:  # it may hold a key: not to be remembered
+            return locate(method, path, query)
+        known = self._routes.get((method, path))
+        if known is None:
+            known = locate(method, path, query)
+            if known is not None and len(path) <= LONGEST_REMEMBERED:
+                if len(self._routes) >= ROUTES_REMEMBERED:
+                    self._routes.clear()
+                self._routes[method, path] = known
+        return known
+
+    def _list(self, client: HttpClient, wanted: Listing, key: str, request_id: str) -> None:
+        shape = _listing_shape(client, wanted)
+        try:
+            self._relay.directory.find(key)
+            body = self._listed(shape, wanted.model)
+        except RelayError as exc:
+            self._word(client, shape, exc, request_id)
+        else:
+            client.send(200, JSON_TYPE, body)
+
+    def _listed(self, shape: FormatName, model: str | None) -> bytes:
+        pools = self._relay.pools
+        models = [(line.name, line.owner, self._started_at) for line in pools.listing()]
+        if model is None:
+            return listing.many(shape, models)
+        if pools.known(model):  # by a wildcard, maybe: then it stands in no list
+            models.append((model, "relayd", self._started_at))
+        one = listing.one(shape, models, model)
+        if one is None:
+            raise Refused(
+                f"The model `{model[:200]}` does not exist or you do not have access to it.",
+                status=404,
+                code="model_not_found",
+                param="model",
+            )
+        return one
+
+    @staticmethod
+    def _word(client: HttpClient, name: FormatName, exc: RelayError, request_id: str) -> None:
+        reply = FORMATS[name].error(exc, request_id)
+        client.send(reply.status, error_headers(exc), reply.body)
+
+    def bad_http(self, exc: BaseException | None) -> bytes:
+        """A whole response to what is not HTTP, or beyond its bounds; it gets a row, too."""
+        request_id = new_request_id()
+        status = 431 if isinstance(exc, LineTooLong) else 400
+        text = "Request headers are too large." if status == 431 else "This is not valid HTTP."
+        error = BadCall(text, status=status, code="bad_http")
+        entry = Entry(request_id, time.time(), status=status, outcome=error.outcome)
+        entry.error_code = error.code
+        if not self._ledger.full:
+            self._ledger.add(entry)
+        body = FORMATS["chat"].error(error, request_id).body
+        head = b"HTTP/1.1 %d Bad Request\r\ncontent-type: application/json\r\n" % status
+        return b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b" % (head, len(body), body)
+
+
+def new_request_id() -> str:
+    """`req_`, the time in milliseconds as hex, then randomness: ids sort by time, so rows
+    append."""
+    return f"req_{time.time_ns() // 1_000_000:012x}{random.getrandbits(64):016x}"
+
+
+def _listing_shape(client: HttpClient, wanted: Listing) -> FormatName:
+    headers = client.headers
+    if wanted.gemini_path or "x-goog-api-key" in headers or "key=" in client.raw_path:
+        return "gemini"
+    return "messages" if "anthropic-version" in headers else "chat"

@@ -1,0 +1,1 @@
+"""OpenAI Chat Completions: its requests, its whole replies, its streams."""

@@ -1,0 +1,116 @@
+"""Whole replies of chat, legacy completions and embeddings: usage and errors.
+
+`prompt_tokens` includes what came from the cache and what was written to it; `completion_tokens`
+includes reasoning. Hosts that predate the detail objects name the cached part in their own way.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from relayd.errors import BadStatus, RelayError
+from relayd.model import Operation, Usage
+from relayd.wire import embeddings
+from relayd.wire.facts import (
+    error_text,
+    first_tokens,
+    last_object,
+    parsed,
+    requests_made,
+    section,
+    text,
+    tokens,
+    uncached,
+)
+from relayd.wire.head import NOT_JSON, ErrorReply, ReplyFacts
+
+# HTTP status -> OpenAI's error type; other 4xx are invalid requests, other 5xx server errors.
+ERROR_TYPES = {
+    402: "insufficient_quota",
+    408: "timeout",
+    409: "conflict",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+    504: "timeout",
+}
+
+
+def usage_of(value: object) -> Usage | None:
+    """The normal form of a chat `usage` object; None when it counts nothing."""
+    raw = section(value)
+    prompt, completion = tokens(raw.get("prompt_tokens")), tokens(raw.get("completion_tokens"))
+    total = tokens(raw.get("total_tokens"))
+    if prompt is None and completion is None and total is None:
+        return None
+    into, out = (
+        section(raw.get("prompt_tokens_details")),
+        section(raw.get("completion_tokens_details")),
+    )
+    read, written = _cached(raw), tokens(into.get("cache_write_tokens"))
+    return Usage(
+        in_uncached=uncached(prompt, read, written),
+        cache_read=read,
+        cache_write_other=written,
+        out_total=completion,
+        reasoning=tokens(out.get("reasoning_tokens")),
+        in_audio=tokens(into.get("audio_tokens")),
+        in_image=tokens(into.get("image_tokens")),
+        in_video=tokens(into.get("video_tokens")),
+        out_audio=tokens(out.get("audio_tokens")),
+        out_image=tokens(out.get("image_tokens")),
+        total_reported=total,
+        server_tools=requests_made(raw.get("server_tool_use_details")),
+    )
+
+
+def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
+    """What a whole reply says of itself."""
+    value = parsed(body)
+    if value is None:
+        return NOT_JSON
+    read = embeddings.usage_of if operation == "embed" else usage_of
+    return ReplyFacts(
+        read(usage_object(value)), error_text(value.get("error")), True, text(value.get("id"))
+    )
+
+
+def usage_object(value: dict[str, object]) -> object:
+    """Where the usage is: at the top, or where Groq puts it in streams."""
+    return value.get("usage") or section(value.get("x_groq")).get("usage")
+
+
+def tail_usage(tail: bytes) -> Usage | None:
+    """Usage from the end of a reply that was too large to hold whole."""
+    raw = last_object(tail, b"usage")
+    return usage_of(raw) if "completion_tokens" in raw else embeddings.usage_of(raw)
+
+
+def status_of(exc: RelayError) -> int:
+    """The status for OpenAI's clients, who know no 529."""
+    overloaded = exc.status == 529 or (isinstance(exc, BadStatus) and exc.upstream_status == 529)
+    return 503 if overloaded else exc.status
+
+
+def error(exc: RelayError, request_id: str) -> ErrorReply:
+    """`exc` in OpenAI's words."""
+    status = status_of(exc)
+    return ErrorReply(status, orjson.dumps({"error": error_object(exc), "request_id": request_id}))
+
+
+def error_object(exc: RelayError) -> dict[str, str | None]:
+    """The `error` member, alike in whole replies and in streams."""
+    status = status_of(exc)
+    usual = "server_error" if status >= 500 else "invalid_request_error"
+    kind = (
+        "insufficient_quota" if exc.code == "insufficient_quota" else ERROR_TYPES.get(status, usual)
+    )
+    return {"message": exc.message, "type": kind, "param": exc.param, "code": exc.code}
+
+
+def _cached(raw: dict[str, object]) -> int | None:
+    return first_tokens(
+        section(raw.get("prompt_tokens_details")).get("cached_tokens"),
+        raw.get("cached_tokens"),
+        raw.get("num_cached_tokens"),
+        raw.get("prompt_cache_hit_tokens"),
+    )

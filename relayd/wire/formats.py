@@ -1,0 +1,96 @@
+"""The table of wire formats: the one place that knows them all.
+
+A format is a row of functions; whoever holds a row needs no other knowledge of the format. A new
+format is a folder with the same three files, and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from relayd.errors import RelayError
+from relayd.model import FormatName, Operation, Usage
+from relayd.wire.chat import reply as chat_reply
+from relayd.wire.chat import request as chat_request
+from relayd.wire.chat import stream as chat_stream
+from relayd.wire.gemini import reply as gemini_reply
+from relayd.wire.gemini import request as gemini_request
+from relayd.wire.gemini import stream as gemini_stream
+from relayd.wire.head import ErrorReply, Head, ReplyFacts, outgoing
+from relayd.wire.messages import reply as messages_reply
+from relayd.wire.messages import request as messages_request
+from relayd.wire.messages import stream as messages_stream
+from relayd.wire.passthrough import Headers, Passthrough
+from relayd.wire.paths import Target
+from relayd.wire.responses import reply as responses_reply
+from relayd.wire.responses import request as responses_request
+from relayd.wire.responses import stream as responses_stream
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What pass-through needs of one wire format.
+
+    Attributes:
+        read_head: body and target to the head of the request; raises BadCall.
+        outgoing: the body for an upstream that knows the model by the given name, in pieces.
+        reply_usage: what a whole reply says of itself.
+        tail_usage: usage from the last bytes of a reply that was too large to hold.
+        sniffer: a fresh observer for the stream that answers a head.
+        error: an error, with the request id, as a whole reply.
+        stream_headers: those of an event stream; the observer has the ones of its own stream.
+    """
+
+    name: FormatName
+    read_head: Callable[[bytes, Target], Head]
+    outgoing: Callable[[Head, str], list[bytes | memoryview]]
+    reply_usage: Callable[[bytes, Operation], ReplyFacts]
+    tail_usage: Callable[[bytes], Usage | None]
+    sniffer: Callable[[Head], Passthrough]
+    error: Callable[[RelayError, str], ErrorReply]
+    stream_headers: Headers
+
+
+FORMATS: Mapping[FormatName, Format] = {
+    "chat": Format(
+        "chat",
+        chat_request.read_head,
+        outgoing,
+        chat_reply.reply_usage,
+        chat_reply.tail_usage,
+        chat_stream.observer,
+        chat_reply.error,
+        chat_stream.ChatPassthrough.stream_headers,
+    ),
+    "responses": Format(
+        "responses",
+        responses_request.read_head,
+        outgoing,
+        responses_reply.reply_usage,
+        responses_reply.tail_usage,
+        responses_stream.observer,
+        responses_reply.error,
+        responses_stream.ResponsesPassthrough.stream_headers,
+    ),
+    "messages": Format(
+        "messages",
+        messages_request.read_head,
+        outgoing,
+        messages_reply.reply_usage,
+        messages_reply.tail_usage,
+        messages_stream.observer,
+        messages_reply.error,
+        messages_stream.MessagesPassthrough.stream_headers,
+    ),
+    "gemini": Format(
+        "gemini",
+        gemini_request.read_head,
+        outgoing,
+        gemini_reply.reply_usage,
+        gemini_reply.tail_usage,
+        gemini_stream.observer,
+        gemini_reply.error,
+        gemini_stream.GeminiPassthrough.stream_headers,
+    ),
+}

@@ -1,0 +1,1 @@
+"""Gemini generateContent: its requests, its whole replies, its streams."""

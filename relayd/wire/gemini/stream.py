@@ -1,0 +1,112 @@
+"""Gemini streams under way, as server-sent events or as one JSON array.
+
+Nearly every chunk has usage, as running totals of which each may be missing: the last value of
+each field counts. A finish reason, or a prompt that was blocked, ends an event stream as far as
+the format can say; an array ends with its bracket. Nothing but white space may keep such a stream
+alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from relayd.errors import RelayError
+from relayd.model import Usage
+from relayd.wire import sse
+from relayd.wire.facts import objects, section, text
+from relayd.wire.gemini import reply
+from relayd.wire.head import Head
+from relayd.wire.jsonarray import ArraySplitter
+from relayd.wire.passthrough import EVENT_STREAM, Passthrough, merge_counts, string_bytes
+
+
+class GeminiPassthrough(Passthrough):
+    """The observer of a Gemini event stream."""
+
+    needles = (b'"usageMetadata"', b'"finishReason"', b'"error"', b'"promptFeedback"')
+    content = b'"parts"'
+    keepalive = b"\r\n"
+    stream_headers = ((b"content-type", b"text/event-stream"), *EVENT_STREAM[1:])
+
+    __slots__ = ("_raw_usage",)
+
+    def __init__(self, limit: int = sse.DEFAULT_LIMIT) -> None:
+        super().__init__(limit)
+        self._raw_usage: dict[str, Any] = {}
+
+    def _usage(self) -> Usage | None:
+        return reply.usage_of(self._raw_usage)
+
+    def _event(self, name: bytes, value: dict[str, Any]) -> None:
+        usage = value.get("usageMetadata")
+        if isinstance(usage, dict):
+            merge_counts(self._raw_usage, usage)
+        if value.get("error"):
+            self._fail(value["error"])
+        for candidate in objects(value.get("candidates")):
+            if candidate.get("finishReason"):
+                self.complete = True
+        if "promptFeedback" in value and section(value["promptFeedback"]).get("blockReason"):
+            self.complete = True
+
+    def _id(self, value: dict[str, Any]) -> str:
+        return text(value.get("responseId"))
+
+    def _text_bytes(self, value: dict[str, Any]) -> int:
+        contents = [section(each.get("content")) for each in objects(value.get("candidates"))]
+        parts = [part for content in contents for part in objects(content.get("parts"))]
+        texts = [part.get(key) for part in parts for key in ("text", "functionCall")]
+        return sum(map(string_bytes, texts))
+
+    def _worded(self, exc: RelayError, request_id: str) -> bytes:
+        return b"data: " + orjson.dumps(reply.error_object(exc, request_id)) + b"\r\n\r\n"
+
+
+class GeminiArray(GeminiPassthrough):
+    """The observer of a Gemini reply that is streamed as one JSON array."""
+
+    keepalive = b"\n"
+    stream_headers = ((b"content-type", b"application/json"), *EVENT_STREAM[1:])
+
+    __slots__ = ("_splitter",)
+
+    def __init__(self, limit: int = sse.DEFAULT_LIMIT) -> None:
+        super().__init__(limit)
+        self._splitter = ArraySplitter(limit)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Notice what `chunk` holds; returns `chunk` itself."""
+        self.seen += len(chunk)
+        for element in self._splitter.feed(chunk):
+            self._observe(element)
+        self.at_boundary = not self._splitter.inside
+        self.complete = self._splitter.closed
+        return chunk
+
+    def begins(self, first: bytes) -> bool:
+        """An array begins with its bracket."""
+        return first == b"["
+
+    def finish(self) -> bytes:
+        """Nothing is held back, and an array that lacks its bracket is not complete."""
+        return b""
+
+    def error_event(self, exc: RelayError, request_id: str) -> bytes:
+        """One more element, and the closing bracket, wherever the array stands."""
+        if self._splitter.closed:
+            return b""
+        element = orjson.dumps(reply.error_object(exc, request_id)) + b"\n]"
+        if not self._splitter.opened:
+            return b"[" + element
+        first = self._splitter.after_comma or not (self._splitter.elements or self._splitter.inside)
+        return element if first else b"\n,\r\n" + element
+
+    def _inspect(self, whole: bytes) -> None:
+        self._read(b"", whole)
+
+
+def observer(head: Head) -> Passthrough:
+    """A fresh observer for the stream that answers `head`."""
+    return GeminiPassthrough() if head.target.sse else GeminiArray()

@@ -1,0 +1,119 @@
+"""The head of a request, and what is said of its reply: the few facts that others need.
+
+`read_object` refuses what no format accepts, in words for the client. The parsed dict lives only
+while a format reads it: what has to change in the body is decided then and kept as byte spans
+(`Edit`), so that a 500 kB prompt is parsed once, is never written again, and does not stay in
+memory as a tree of objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
+
+from relayd.errors import BadCall
+from relayd.model import Usage
+from relayd.wire import splice
+from relayd.wire.paths import Target
+from relayd.wire.splice import Edit
+
+LONGEST_MODEL = 256
+LARGE_BODY = 2**20
+MOST_BRACKETS = 500_000
+
+
+@dataclass(slots=True)
+class Head:
+    """What is known of a request before an upstream is chosen.
+
+    `edits` are the changes that pass-through needs beside the model's name; `asked_usage`
+    is False where the relay asks for usage and must hide it from the client.
+    """
+
+    target: Target
+    model: str
+    stream: bool
+    body: bytes
+    edits: tuple[Edit, ...] = ()
+    asked_usage: bool = True
+    input_estimate: int = 0
+
+
+class ReplyFacts(NamedTuple):
+    """What a whole reply body says about itself."""
+
+    usage: Usage | None
+    error: str | None
+    is_json: bool
+    response_id: str
+
+
+class ErrorReply(NamedTuple):
+    """An error worded for a client; the content type is always application/json."""
+
+    status: int
+    body: bytes
+
+
+NOT_JSON = ReplyFacts(None, None, False, "")
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`; BadCall when there is none."""
+    if not body:
+        raise BadCall("The request body is empty; a JSON object was expected.", code="invalid_json")
+    if len(body) > LARGE_BODY and body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
+        # Parsing makes an object of each, on the event loop: a few megabytes would stop everyone.
+        message = "The request body holds too many arrays and objects."
+        raise BadCall(message, status=413, code="request_too_large")
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadCall(
+            f"The request body is not valid JSON: {error.msg}.", code="invalid_json"
+        ) from None
+    if not isinstance(value, dict):
+        raise BadCall("The request body must be a JSON object.", code="invalid_json")
+    return value
+
+
+def checked_model(value: object) -> str:
+    """`value` as a model name; BadCall when it is missing or could not be one."""
+    if value is None:
+        message = "The request has no model: the field `model` is required."
+        raise BadCall(message, code="missing_required_parameter", param="model")
+    if not isinstance(value, str):
+        raise BadCall("The field `model` must be a string.", code="invalid_type", param="model")
+    if not value or len(value) > LONGEST_MODEL or not value.isprintable():
+        raise BadCall("The field `model` is not a model name.", code="invalid_value", param="model")
+    return value
+
+
+def checked_stream(value: object) -> bool:
+    """`value` as the `stream` flag, null being false; BadCall for any other type."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise BadCall("The field `stream` must be a boolean.", code="invalid_type", param="stream")
+
+
+def model_edits(body: bytes) -> tuple[Edit, ...]:
+    """One edit for each top-level `model`: a duplicate would smuggle another name past us."""
+    return tuple(Edit(span.start, span.end) for span in splice.model_spans(body))
+
+
+def estimated_input(body: bytes) -> int:
+    """Roughly how many tokens a prompt of this size has."""
+    return len(body) // 4
+
+
+def outgoing(head: Head, model: str) -> list[bytes | memoryview]:
+    """The body for an upstream's own name of the model; the same object if nothing changes.
+
+    Where the name stands is only looked up when it has to change, or could stand there twice.
+    """
+    edits = head.edits
+    if head.target.model is None and (model != head.model or not splice.names_once(head.body)):
+        edits += model_edits(head.body)
+    return splice.apply(head.body, edits, model) if edits else [head.body]

@@ -1,0 +1,1 @@
+"""Anthropic Messages: its requests, its whole replies, its streams."""

@@ -1,0 +1,1 @@
+"""OpenAI Responses: its requests, its whole replies, its streams."""

@@ -1,0 +1,20 @@
+"""The head of a Responses request, of a compaction, or of a count of its input tokens."""
+
+from __future__ import annotations
+
+from relayd.wire.head import (
+    Head,
+    checked_model,
+    checked_stream,
+    estimated_input,
+    read_object,
+)
+from relayd.wire.paths import Target
+
+
+def read_head(body: bytes, target: Target) -> Head:
+    """What routing must know of this request; BadCall when the body is no request."""
+    value = read_object(body)
+    model = checked_model(value.get("model"))
+    stream = target.operation == "generate" and checked_stream(value.get("stream"))
+    return Head(target, model, stream, body, input_estimate=estimated_input(body))

@@ -1,0 +1,331 @@
+"""Whole configurations: defaults, what is read, what is left out, and every problem at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayd import model
+from relayd.config import (
+    Address,
+    Config,
+    ConfigProblems,
+    LedgerConfig,
+    Limits,
+    MetricsConfig,
+    load,
+    load_database,
+)
+from relayd.wire.dialects import DIALECTS
+
+Load = Callable[..., Config]
+SHIPPED = Path(__file__).parents[2] / "config.yaml"
+ONE_UPSTREAM = "upstreams: {up: {dialect: openai, key: sk-1, models: ['*']}}\n"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Load:
+    """Writes a config and loads it, in a folder of its own."""
+
+    def read(text: str, environ: Mapping[str, str] | None = None) -> Config:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return load(path, environ or {})
+
+    return read
+
+
+def problems_of(read: Load, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+    """The problems of a config that must not load, as printed."""
+    with pytest.raises(ConfigProblems) as caught:
+        read(text, environ)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_an_empty_file_is_the_defaults_with_the_demo_provider(read: Load, tmp_path: Path) -> None:
+    config = read("")
+
+    assert config == Config(database=tmp_path / "relayd.db")
+    assert config.listen == (Address("127.0.0.1", 8080),)
+    assert config.demo_answers
+
+
+def test_a_section_with_every_line_commented_out_is_its_defaults(read: Load) -> None:
+    config = read("limits:\n#  max_body: 1\nmetrics:\nledger:\nupstreams:\n")
+
+    assert (config.limits, config.metrics) == (Limits(), MetricsConfig())
+
+
+def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
+    config = read(
+        """
+        listen: ['[::1]:8080', ':80']
+        database: data/log.db
+        demo: off
+        keepalive_interval: 500ms
+        drain_timeout: 0
+        keys_poll_interval: 1s
+        metrics: {listen: 'localhost:9090', token: hush}
+        limits: {max_body: 1MiB, max_header: 8KiB, header_timeout: 1, body_timeout: 2m,
+                 write_timeout: 1h, idle_timeout: 1d, max_connections: 7}
+        ledger: {interval: 50ms, batch: 2, bound: 1_000}
+        """
+    )
+
+    assert config == Config(
+        listen=(Address("::1", 8080), Address("", 80)),
+        database=tmp_path / "data/log.db",
+        demo="off",
+        keepalive_interval=0.5,
+        drain_timeout=0.0,
+        keys_poll_interval=1.0,
+        metrics=MetricsConfig(listen=Address("localhost", 9090), token=model.Secret("hush")),
+        limits=Limits(
+            max_body=2**20,
+            max_header=8192,
+            header_timeout=1.0,
+            body_timeout=120.0,
+            write_timeout=3600.0,
+            idle_timeout=86400.0,
+            max_connections=7,
+        ),
+        ledger=LedgerConfig(interval=0.05, batch=2, bound=1000),
+    )
+
+
+def test_all_problems_are_listed_at_once_each_with_path_and_line(read: Load) -> None:
+    text = """\
+listen: 127.0.0.1
+limts: {}
+upstreams:
+  openai:
+    dialect: opnai
+    key: ${NOPE}
+    models: []
+    timeouts:
+      stall: soon
+demo: maybe
+"""
+
+    assert problems_of(read, text) == [
+        "line 1: listen: '127.0.0.1' is not an address such as 127.0.0.1:8080 or '[::1]:8080'",
+        "line 2: limts: unknown name; did you mean 'limits'?",
+        "line 5: upstreams.openai.dialect: 'opnai' is an unknown name; did you mean 'openai'?",
+        "line 6: upstreams.openai.key: the environment variable NOPE is not set",
+        "line 7: upstreams.openai.models: names no model: "
+        "list names and wildcards such as gpt-*, or * for any",
+        "line 9: upstreams.openai.timeouts.stall: "
+        "'soon' is not a duration such as 500ms, 10s, 5m or 1h",
+        "line 10: demo: 'maybe' is not one of auto, on, off",
+    ]
+
+
+def test_the_database_lies_beside_the_config_or_in_systemds_state_directory(
+    read: Load, tmp_path: Path
+) -> None:
+    state = {"STATE_DIRECTORY": "/var/lib/relayd:/var/lib/second"}
+
+    assert read("").database == tmp_path / "relayd.db"
+    assert read("", state).database == Path("/var/lib/relayd/relayd.db")
+    assert read("database: x.db", state).database == tmp_path / "x.db"
+
+
+def test_commands_find_the_database_without_the_daemons_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    secret = "upstreams: {up: {dialect: openai, key: '${UNSET}', models: [x]}}\n"
+
+    path.write_text(secret)
+    assert load_database(path, {}) == tmp_path / "relayd.db"
+    assert load_database(path, {"STATE_DIRECTORY": "/state"}) == Path("/state/relayd.db")
+    path.write_text(secret + "database: '${WHERE}/x.db'\n")
+    assert load_database(path, {"WHERE": "/data"}) == Path("/data/x.db")
+    with pytest.raises(ConfigProblems, match="database: the environment variable WHERE"):
+        load_database(path, {})
+
+
+@pytest.mark.parametrize(
+    ("demo", "upstreams", "answers"),
+    [
+        ("auto", "", True),
+        ("auto", ONE_UPSTREAM, False),
+        ("on", ONE_UPSTREAM, True),
+        ("off", "", False),
+        ("auto", ONE_UPSTREAM.replace("sk-1", "''"), True),
+    ],
+)
+def test_the_demo_provider_answers_when_asked_to_or_when_nothing_else_can(
+    read: Load, demo: str, upstreams: str, answers: bool
+) -> None:
+    assert read(f"demo: {demo}\n{upstreams}").demo_answers is answers
+
+
+def test_metrics_do_not_listen_where_clients_connect(read: Load) -> None:
+    text = "listen: ':80'\nmetrics: {listen: ':80'}"
+
+    assert problems_of(read, text) == [
+        "line 1: metrics.listen: clients connect there; give it an address of its own"
+    ]
+    assert read("listen: ':0'\nmetrics: {listen: ':0'}").metrics.listen == Address("", 0)
+
+
+def test_an_upstream_named_demo_does_not_hide_behind_the_demo_provider(read: Load) -> None:
+    upstream = ONE_UPSTREAM.replace("up:", "demo:")
+
+    assert "an upstream has this name too" in problems_of(read, f"demo: on\n{upstream}")[0]
+    assert read(upstream).upstreams[0].name == "demo"
+
+
+def test_an_equal_file_gives_an_equal_config(read: Load) -> None:
+    assert read(ONE_UPSTREAM) == read(ONE_UPSTREAM)
+    assert read(ONE_UPSTREAM) != read(ONE_UPSTREAM.replace("sk-1", "sk-2"))
+
+
+def test_no_secret_stands_in_a_repr(read: Load) -> None:
+    config = read(ONE_UPSTREAM + "metrics: {token: sk-2}")
+
+    assert "sk-" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "key: sk-secret value",
+        "base_url: https://user:sk-secret@host/v1",
+        "base_url: ftp://sk-secret",
+        "headers: {x-key: 'sk-secret\\x07'}",
+        'headers: {x-key: "sk-secret\\r\\nx"}',
+        "key: [sk-secret]",
+        "weight: ${SECRET}",
+        "dialect: ${SECRET}",
+        "formats: ['${SECRET}']",
+        "timeouts: {stall: '${SECRET}'}",
+        "ca_file: ${SECRET}",
+        "enabled: ${SECRET}",
+    ],
+)
+def test_no_secret_stands_in_a_message(read: Load, line: str) -> None:
+    text = f"upstreams: {{up: {{{line}}}}}".replace("sk-secret value", "'sk-secret value'")
+
+    found = problems_of(read, text, {"SECRET": "sk-secret"})
+
+    assert found
+    assert not [problem for problem in found if "sk-secret" in problem]
+
+
+def test_a_file_that_cannot_be_read_is_a_problem_not_a_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ConfigProblems, match="cannot be read: No such file or directory"):
+        load(tmp_path / "none.yaml", {})
+    with pytest.raises(ConfigProblems, match="cannot be read: Is a directory"):
+        load(tmp_path, {})
+
+
+NAMES = sorted(
+    {
+        field.name
+        for record in (Config, Limits, model.UpstreamSpec)
+        for field in dataclasses.fields(record)
+    }
+)
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(NAMES),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=4), inner, max_size=5)
+    ),
+    max_leaves=20,
+)
+
+
+@given(ANYTHING, st.dictionaries(st.sampled_from(NAMES), ANYTHING))
+def test_whatever_stands_in_the_file_it_loads_or_its_problems_are_listed(
+    tmp_path_factory: pytest.TempPathFactory, entry: object, content: dict[str, object]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    for whole in (content, {**content, "upstreams": {"up": entry}}, {"upstreams": entry}):
+        path.write_text(yaml.safe_dump(whole))
+        try:
+            assert isinstance(load(path, {}), Config)
+        except ConfigProblems as found:
+            assert all(problem.message and problem.line >= 0 for problem in found.problems)
+
+
+# --- the shipped file -----------------------------------------------------------------------------
+
+
+def uncommented(text: str) -> str:
+    """The shipped file with its commented lines switched on: two words of prose are no line."""
+    return re.sub(r"(?m)^( *)# ( *[a-z_-]+:(?: .*)?)$", r"\1\2", text)
+
+
+def test_the_shipped_config_works_as_it_stands_and_leaves_every_provider_out() -> None:
+    config = load(SHIPPED, {})
+
+    assert config == dataclasses.replace(
+        Config(), database=SHIPPED.parent / "relayd.db", left_out=config.left_out
+    )
+    assert {"openai", "anthropic", "gemini", "openrouter"} <= set(config.left_out)
+
+
+@pytest.mark.parametrize("name", load(SHIPPED, {}).left_out)
+def test_the_shipped_config_uses_a_provider_whose_variable_is_set(name: str) -> None:
+    config = load(SHIPPED, {f"{name.upper()}_API_KEY": "sk-1"})
+
+    assert [(spec.name, spec.dialect) for spec in config.upstreams] == [(name, name)]
+    assert config.upstreams[0].base_url == DIALECTS[name].default_base_url
+    assert not config.demo_answers
+
+
+def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None:
+    text = uncommented(SHIPPED.read_text())
+    # Files that do not exist here, and an option whose default is to be absent.
+    for line in (
+        "token_file: metrics-token",
+        "key_file: /run/secrets/local",
+        "ca_file: own-ca.pem",
+        "listen: 127.0.0.1:9090",
+    ):
+        text = text.replace(line, "")
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+
+    config = load(path, {})
+
+    (local,) = config.upstreams
+    bare = load(SHIPPED, {})
+    assert config == dataclasses.replace(bare, upstreams=(local,), database=tmp_path / "relayd.db")
+    assert local == model.UpstreamSpec(
+        name="local",
+        dialect="openai-compatible",
+        base_url="http://127.0.0.1:8000/v1",
+        key=model.Secret(""),
+        models=(model.ModelRule("fast", "qwen3-8b"),),
+        formats=("chat",),
+        headers=(("x-team", "research"),),
+    )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [Config, Limits, MetricsConfig, LedgerConfig, model.UpstreamSpec, model.Timeouts],
+)
+def test_the_shipped_config_mentions_every_field(record: type) -> None:
+    known = {"left_out", "name"}  # no lines of the file: what came of it, and the section's name
+    written = set(re.findall(r"(?m)^[ #]*([a-z_]+):", SHIPPED.read_text()))
+
+    assert {field.name for field in dataclasses.fields(record)} - written <= known
+
+
+def test_the_shipped_config_mentions_every_dialect() -> None:
+    assert [name for name in DIALECTS if not re.search(rf"\b{name}\b", SHIPPED.read_text())] == []

@@ -1,0 +1,303 @@
+"""The ledger's writer beside stores that refuse, are slow, or never answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from relayd.ledger.writer import LedgerWriter, retry_delay
+from relayd.model import Entry
+from relayd.store.base import StoreUnavailable
+
+
+class KeepingStore:
+    """Takes every batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.took = asyncio.Event()
+
+    async def add_entries(self, entries: Sequence[Entry]) -> None:
+        self.batches.append([entry.request_id for entry in entries])
+        self.took.set()
+
+    @property
+    def ids(self) -> list[str]:
+        return [request_id for batch in self.batches for request_id in batch]
+
+
+class RefusingStore(KeepingStore):
+    """Refuses the first batches, then takes them."""
+
+    def __init__(self, refusals: int) -> None:
+        super().__init__()
+        self.refusals = refusals
+
+    async def add_entries(self, entries: Sequence[Entry]) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreUnavailable("disk is full")
+        await super().add_entries(entries)
+
+
+class StuckStore(KeepingStore):
+    """Answers when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+        self.let_go = asyncio.Event()
+
+    async def add_entries(self, entries: Sequence[Entry]) -> None:
+        self.asked.set()
+        await self.let_go.wait()
+        await super().add_entries(entries)
+
+
+def row(number: int) -> Entry:
+    return Entry(request_id=f"req_{number}", started_at=0.0)
+
+
+def ids(numbers: range) -> list[str]:
+    return [f"req_{number}" for number in numbers]
+
+
+def add(writer: LedgerWriter, numbers: range) -> None:
+    for number in numbers:
+        writer.add(row(number))
+
+
+async def running(writer: LedgerWriter, steps: Callable[[], Awaitable[Any]]) -> None:
+    """The steps, with the writer's `run` beside them as the daemon has it."""
+    run = asyncio.get_running_loop().create_task(writer.run())
+    try:
+        await steps()
+    finally:
+        run.cancel()
+        await asyncio.wait([run])
+
+
+def test_rows_go_out_in_order_and_in_batches() -> None:
+    async def steps() -> None:
+        store = KeepingStore()
+        writer = LedgerWriter(store, batch=3)
+        add(writer, range(7))
+        assert await writer.flush() == 0
+        assert store.batches == [ids(range(3)), ids(range(3, 6)), ids(range(6, 7))]
+        assert repr(writer) == "LedgerWriter(writing, 0 waiting of 100000)"
+
+    asyncio.run(steps())
+
+
+def test_a_full_batch_does_not_wait_for_the_interval() -> None:
+    async def steps() -> None:
+        store = KeepingStore()
+        writer = LedgerWriter(store, interval=3600, batch=3)
+
+        async def fill() -> None:
+            add(writer, range(2))
+            await asyncio.sleep(0)
+            add(writer, range(2, 3))
+            await asyncio.wait_for(store.took.wait(), 10)
+            assert store.ids == ids(range(3))
+            # A burst while one batch is being written is not made to wait either.
+            store.took.clear()
+            add(writer, range(3, 8))
+            await asyncio.wait_for(store.took.wait(), 10)
+            assert store.ids == ids(range(6))
+
+        await running(writer, fill)
+        assert writer.waiting == 2
+
+    asyncio.run(steps())
+
+
+def test_a_few_rows_go_after_the_interval_and_an_idle_writer_sleeps() -> None:
+    async def steps() -> None:
+        store = KeepingStore()
+        writer = LedgerWriter(store, interval=0.001)
+
+        async def trickle() -> None:
+            for number in range(3):
+                store.took.clear()
+                writer.add(row(number))
+                await asyncio.wait_for(store.took.wait(), 10)
+            assert store.batches == [[f"req_{n}"] for n in range(3)]
+
+        await running(writer, trickle)
+
+    asyncio.run(steps())
+
+
+def test_rows_stay_until_the_store_has_them() -> None:
+    async def steps() -> None:
+        store = RefusingStore(refusals=2)
+        writer = LedgerWriter(store, batch=2)
+        add(writer, range(3))
+        assert not await writer.write_batch()
+        assert (writer.waiting, writer.failing, writer.delay) == (3, True, 0.1)
+        assert repr(writer) == "LedgerWriter(failing, 3 waiting of 100000)"
+        assert await writer.flush() == 3
+        assert writer.delay == 0.2
+        assert await writer.flush() == 0
+        assert store.ids == ids(range(3))
+        assert (writer.failing, writer.delay) == (False, 0.2)
+
+    asyncio.run(steps())
+
+
+def test_run_survives_an_outage() -> None:
+    async def steps() -> None:
+        store = RefusingStore(refusals=1)
+        writer = LedgerWriter(store, interval=0.001, batch=2)
+
+        async def outage() -> None:
+            add(writer, range(3))
+            await asyncio.wait_for(store.took.wait(), 10)
+
+        await running(writer, outage)
+        assert store.batches[0] == ids(range(2))
+
+    asyncio.run(steps())
+
+
+def test_an_outage_has_its_own_pace_however_many_rows_come() -> None:
+    async def steps() -> None:
+        store = RefusingStore(refusals=1)
+        writer = LedgerWriter(store, interval=3600, batch=2)
+        add(writer, range(1))
+        assert not await writer.write_batch()
+
+        async def burst() -> None:
+            await asyncio.sleep(0)  # `run` has begun to wait
+            add(writer, range(1, 9))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert store.batches == []
+
+        await running(writer, burst)
+
+    asyncio.run(steps())
+
+
+@pytest.mark.parametrize(
+    ("failures", "delay"), [(1, 0.1), (2, 0.2), (3, 0.4), (6, 3.2), (7, 5.0), (10_000, 5.0)]
+)
+def test_retries_wait_twice_as_long_each_time_up_to_five_seconds(
+    failures: int, delay: float
+) -> None:
+    assert retry_delay(failures) == delay
+
+
+def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def steps() -> None:
+        writer = LedgerWriter(RefusingStore(refusals=5))
+        writer.add(row(1))
+        for _ in range(8):
+            await writer.write_batch()
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(steps())
+    levels = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert levels == [
+        ("ERROR", "ledger: the store fails, 1 rows wait: disk is full"),
+        ("WARNING", "ledger: the store takes rows again, 0 wait"),
+    ]
+
+
+def test_full_says_stop_but_no_row_is_dropped() -> None:
+    async def steps() -> None:
+        store = KeepingStore()
+        writer = LedgerWriter(store, bound=5)
+        add(writer, range(4))
+        assert not writer.full
+        add(writer, range(4, 8))
+        assert writer.full and writer.waiting == 8
+        assert await writer.flush() == 0
+        assert not writer.full and store.ids == ids(range(8))
+
+    asyncio.run(steps())
+
+
+def test_rows_that_come_while_a_batch_is_written_are_not_lost() -> None:
+    async def steps() -> None:
+        store = StuckStore()
+        writer = LedgerWriter(store, interval=0.001, batch=2)
+
+        async def overtake() -> None:
+            add(writer, range(2))
+            await asyncio.wait_for(store.asked.wait(), 10)
+            add(writer, range(2, 5))
+            assert writer.waiting == 5
+            store.let_go.set()
+            assert await writer.flush() == 0
+            assert store.ids == ids(range(5))
+
+        await running(writer, overtake)
+
+    asyncio.run(steps())
+
+
+def test_a_cancelled_run_loses_nothing_and_close_writes_it() -> None:
+    """The daemon cancels its tasks before it closes the ledger."""
+
+    async def steps() -> None:
+        store = StuckStore()
+        writer = LedgerWriter(store, interval=0, batch=2)
+        add(writer, range(5))
+
+        async def until_asked() -> None:
+            await asyncio.wait_for(store.asked.wait(), 10)
+
+        await running(writer, until_asked)
+        assert writer.waiting == 5
+        store.let_go.set()
+        assert await writer.close() == 0
+        assert store.ids == ids(range(5))
+
+    asyncio.run(steps())
+
+
+def test_close_ends_run_at_once() -> None:
+    async def steps() -> None:
+        for waiting in (0, 1):
+            store = KeepingStore()
+            writer = LedgerWriter(store, interval=3600)
+            run = asyncio.get_running_loop().create_task(writer.run())
+            add(writer, range(waiting))
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert await writer.close() == 0
+            await asyncio.wait_for(run, 10)
+            assert store.ids == ids(range(waiting))
+            assert repr(writer) == "LedgerWriter(closing, 0 waiting of 100000)"
+
+    asyncio.run(steps())
+
+
+def test_close_tries_again_while_there_is_time() -> None:
+    async def steps() -> None:
+        store = RefusingStore(refusals=2)
+        writer = LedgerWriter(store)
+        add(writer, range(3))
+        assert await writer.close(within=10) == 0
+        assert store.ids == ids(range(3))
+
+    asyncio.run(steps())
+
+
+@pytest.mark.parametrize("store", [StuckStore, lambda: RefusingStore(10**9)])
+def test_close_says_how_many_rows_it_could_not_write(
+    store: Callable[[], KeepingStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def steps() -> int:
+        writer = LedgerWriter(store())
+        add(writer, range(3))
+        return await writer.close(within=0.01)
+
+    assert asyncio.run(steps()) == 3
+    assert "3 rows could not be written" in caplog.text

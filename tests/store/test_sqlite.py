@@ -1,0 +1,167 @@
+"""What is particular to SQLite: the file, its modes, its locks, and how errors are worded."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from relayd.store.base import NotFound, StoreUnavailable
+from relayd.store.sqlite import SqliteStore
+from tests.store.samples import NOON, entry
+
+
+@asynccontextmanager
+async def opened(path: Path) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(path)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def open_and_close(path: Path, *, create: bool = True) -> None:
+    store = await SqliteStore.open(path, create=create)
+    await store.close()
+
+
+def execute(path: Path, statement: str) -> None:
+    db = sqlite3.connect(path)
+    db.execute(statement)
+    db.commit()
+    db.close()
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_only_the_owner_reads_the_database(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "relayd.db"
+
+    async def steps() -> None:
+        async with opened(path) as store:
+            await store.add_entries([entry(1)])
+            assert {mode(file) for file in path.parent.iterdir()} == {0o600}
+
+    asyncio.run(steps())
+    assert mode(path.parent) == 0o700
+
+
+def test_a_folder_that_is_there_keeps_its_mode(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    asyncio.run(open_and_close(tmp_path / "relayd.db"))
+    assert mode(tmp_path) == 0o755
+
+
+def test_the_log_is_written_ahead_and_reports_use_its_index(tmp_path: Path) -> None:
+    path = tmp_path / "relayd.db"
+    asyncio.run(open_and_close(path))
+    db = sqlite3.connect(path)
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    query = "EXPLAIN QUERY PLAN SELECT count(*) FROM usage WHERE started_at >= 1"
+    assert "usage_started_at" in db.execute(query).fetchone()[3]
+    db.close()
+
+
+def test_a_database_that_need_not_be_made_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no database"):
+        asyncio.run(open_and_close(tmp_path / "typo.db", create=False))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_database_is_unavailable_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary " * 100)
+    with pytest.raises(StoreUnavailable, match=r"notes\.txt: file is not a database"):
+        asyncio.run(open_and_close(path))
+    assert path.read_text().startswith("dear diary")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreUnavailable, match=r"file/relayd\.db"):
+        asyncio.run(open_and_close(tmp_path / "file" / "relayd.db"))
+
+
+def test_a_failed_open_leaves_no_thread_behind(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("dear diary " * 100)
+    before = threading.enumerate()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(open_and_close(path))
+    left = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in left:  # a thread that has said goodbye may take a moment to go
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in left)
+
+
+def test_closing_twice_is_harmless_and_shows(tmp_path: Path) -> None:
+    async def steps() -> None:
+        store = await SqliteStore.open(tmp_path / "relayd.db")
+        assert repr(store).endswith("relayd.db', open)")
+        await store.close()
+        await store.close()
+        assert repr(store).endswith("relayd.db', closed)")
+
+    asyncio.run(steps())
+
+
+def test_a_failed_write_leaves_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    path = tmp_path / "relayd.db"
+
+    async def steps() -> None:
+        async with opened(path) as store:
+            # The second statement of a batch of 20 (16 + 4) meets a row that the trigger refuses.
+            execute(
+                path,
+                "CREATE TRIGGER refuse BEFORE INSERT ON usage WHEN NEW.status = 999"
+                " BEGIN SELECT RAISE(FAIL, 'no space left'); END",
+            )
+            rows = [entry(i) for i in range(20)]
+            rows[18].status = 999
+            with pytest.raises(StoreUnavailable, match="no space left"):
+                await store.add_entries(rows)
+            assert await store.recent(100) == []
+            execute(path, "DROP TRIGGER refuse")
+            await store.add_entries(rows)
+            assert len(await store.recent(100)) == 20
+
+    asyncio.run(steps())
+
+
+def test_a_write_that_is_cancelled_leaves_the_store_usable(tmp_path: Path) -> None:
+    """A stopping daemon cancels the ledger's task and then flushes.
+
+    Cancelled during BEGIN, the store once stayed inside a transaction: every later write failed.
+    """
+
+    async def steps() -> None:
+        async with opened(tmp_path / "relayd.db") as store:
+            for turns in range(12):
+                loop = asyncio.get_running_loop()
+                writing = loop.create_task(store.add_entries([entry(i) for i in range(500)]))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                writing.cancel()
+                await asyncio.wait([writing])
+                await store.create_key(f"after-{turns}", "default", NOON)
+
+    asyncio.run(steps())
+
+
+def test_many_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    async def steps() -> None:
+        path = tmp_path / "relayd.db"
+        stores = await asyncio.gather(*(SqliteStore.open(path) for _ in range(8)))
+        await asyncio.gather(*(s.create_key(f"k{i}", "a", NOON) for i, s in enumerate(stores)))
+        assert len(await stores[0].keys()) == 8
+        await asyncio.gather(*(store.close() for store in stores))
+
+    asyncio.run(steps())

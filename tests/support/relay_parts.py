@@ -1,0 +1,216 @@
+"""The parts around a relay, each reduced to what it was told: client, upstream, ledger, meter.
+
+They share one list of what happened, in order, so that a test can assert what came before what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from relayd.errors import BadCall, RelayError
+from relayd.model import Account, Entry, FormatName, Key, ModelRule, Secret, UpstreamSpec
+from relayd.policy.keys import Directory
+from relayd.policy.pools import Pools
+from relayd.relay import Relay
+from relayd.upstream.provider import Provider
+from relayd.wire.paths import Target, locate
+from relayd.work import Call
+
+SECRET = "sk-relayd-test"
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+class NotingClient:
+    """A client that notes what it is sent. Its body is given; it may fail or wait instead."""
+
+    def __init__(self, happened: list[str], body: bytes) -> None:
+        self.happened = happened
+        self.body: bytes | RelayError | asyncio.Future[bytes] = body
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.status = 0
+        self.headers: RawHeaders = []
+        self.received = b""
+        self.paused = False
+        self.gone = False
+        self.resume: Callable[[], None] | None = None
+
+    async def read_body(self) -> bytes:
+        if isinstance(self.body, RelayError):
+            raise self.body
+        body = self.body if isinstance(self.body, bytes) else await self.body
+        self.bytes_in = len(body)
+        return body
+
+    def on_drain(self, resume: Callable[[], None]) -> None:
+        self.resume = resume
+
+    def start(self, status: int, headers: RawHeaders, length: int | None) -> None:
+        self.status, self.headers = status, headers
+        self.happened.append("client: head")
+
+    def write(self, data: bytes) -> bool:
+        self.received += data
+        self.bytes_out += len(data)
+        self.happened.append("client: bytes")
+        return self.paused
+
+    def send(self, status: int, headers: RawHeaders, body: bytes) -> None:
+        self.status, self.headers, self.received = status, headers, body
+        self.happened.append("client: whole reply")
+
+    def end(self, data: bytes = b"") -> None:
+        self.received += data
+        self.happened.append("client: end")
+
+    def abort(self) -> None:
+        self.happened.append("client: aborted")
+
+
+class NotingConnection:
+    """An upstream connection that notes what is done to it."""
+
+    def __init__(self, happened: list[str]) -> None:
+        self.happened = happened
+
+    def pause(self) -> None:
+        self.happened.append("upstream: paused")
+
+    def resume(self) -> None:
+        self.happened.append("upstream: resumed")
+
+    def abort(self) -> None:
+        self.happened.append("upstream: aborted")
+
+    def detach(self, loop: asyncio.AbstractEventLoop, grace: float) -> None:
+        self.happened.append("upstream: detached")
+
+
+class NotingPool:
+    """An upstream's connections: each opening hands its sink to the test, or fails as told."""
+
+    def __init__(self, happened: list[str]) -> None:
+        self.happened = happened
+        self.sinks: list[Any] = []
+        self.requests: list[bytes] = []
+        self.fails: list[Exception] = []
+        self.idle = 0
+        self.asked = asyncio.Event()
+
+    def reuse(self, pieces: Sequence[bytes | memoryview], sink: Any) -> Any:
+        if not self.idle:
+            return None
+        self.idle -= 1
+        return self._lend(pieces, sink, "upstream: asked on an idle connection")
+
+    async def open(self, pieces: Sequence[bytes | memoryview], sink: Any) -> Any:
+        if self.fails:
+            raise self.fails.pop(0)
+        return self._lend(pieces, sink, "upstream: asked on a new connection")
+
+    def _lend(self, pieces: Sequence[bytes | memoryview], sink: Any, what: str) -> NotingConnection:
+        self.happened.append(what)
+        self.requests.append(b"".join(bytes(piece) for piece in pieces))
+        self.sinks.append(sink)
+        self.asked.set()
+        return NotingConnection(self.happened)
+
+    async def next_sink(self) -> Any:
+        """The sink of the next request."""
+        await self.asked.wait()
+        self.asked.clear()
+        return self.sinks[-1]
+
+
+class NotingLedger:
+    """A usage log in memory."""
+
+    def __init__(self, happened: list[str]) -> None:
+        self.happened = happened
+        self.rows: list[Entry] = []
+        self.full = False
+
+    def add(self, entry: Entry) -> None:
+        self.rows.append(entry)
+        self.happened.append("row")
+
+
+class NotingMeter:
+    """Counts settlements by rule."""
+
+    def __init__(self) -> None:
+        self.rules: list[str] = []
+
+    def settle(self, entry: Entry, rule: str) -> None:
+        self.rules.append(rule)
+
+
+class Stage:
+    """A relay with all its parts, and one upstream `up` that knows `public` as `private`."""
+
+    def __init__(self, keepalive: float = 10.0) -> None:
+        self.happened: list[str] = []
+        self.ledger = NotingLedger(self.happened)
+        self.meter = NotingMeter()
+        self.pool = NotingPool(self.happened)
+        rules = (ModelRule("public", "private"), ModelRule("same"), ModelRule("wild-*"))
+        spec = UpstreamSpec(
+            "up",
+            "relay",
+            "http://up.test",
+            Secret("own"),
+            rules,
+            ("chat", "responses", "messages", "gemini"),
+        )
+        provider: Any = Provider(spec)
+        provider.client = self.pool
+        digest = hashlib.sha256(SECRET.encode()).digest()
+        key = Key(7, "k", Account(3, "a"), digest, SECRET[:12], 0.0)
+        self.pools = Pools([spec])
+        self.relay = Relay(
+            Directory([key]),
+            self.pools,
+            {"up": provider},
+            self.ledger,
+            self.meter,
+            keepalive=keepalive,
+        )
+
+    def client(self, body: bytes) -> NotingClient:
+        """A client with a body."""
+        return NotingClient(self.happened, body)
+
+    def serve(
+        self, client: NotingClient, path: str = "/v1/chat/completions", credential: str = SECRET
+    ) -> asyncio.Task[None]:
+        """Serve a request in a task."""
+        loop = asyncio.get_running_loop()
+        bare, _, query = path.partition("?")
+        target = locate("POST", bare, query)
+        assert target is None or isinstance(target, Target)
+        name: FormatName = target.format if target else "chat"
+        call = Call("req_1", name, target, credential, [], loop.time(), 1.0, path)
+        return loop.create_task(self.relay.serve(call, client))
+
+    @property
+    def row(self) -> Entry:
+        """The one row."""
+        assert len(self.ledger.rows) == 1, self.ledger.rows
+        return self.ledger.rows[0]
+
+    @property
+    def in_flight(self) -> int:
+        """Leases held."""
+        return self.pools.in_flight("up")
+
+
+async def settled(task: asyncio.Task[None]) -> None:
+    """Wait for a request to end, however it ends."""
+    async with asyncio.timeout(5):
+        await asyncio.gather(task, return_exceptions=True)
+
+
+TOO_LARGE = BadCall("too large", status=413)

@@ -1,0 +1,216 @@
+"""The rules of the house that a tool can check: sizes, docstrings, mirrors, banned words.
+
+The floors are import-linter's, the style is ruff's; here stands what neither of them knows. Every
+module is parsed once for all tests, so that this stays fast.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relayd import config, model
+
+ROOT = Path(__file__).parents[1]
+LONGEST_FUNCTION = 60
+LONGEST_FILE = 400
+MOST_PARAMETERS = 5
+
+# Modules, or folders of them, without a test file of their own name, each with the reason.
+TESTED_ELSEWHERE = {
+    "relayd/cli_": "the commands are run as commands, in tests/cli and tests/e2e",
+    "relayd/store/": "one contract suite for every backend, tests/store/test_contract.py",
+    "relayd/work.py": "records without behaviour",
+    "relayd/sockets.py": "seen through both sides: tests/upstream and tests/web",
+    "relayd/embedded.py": "every test in tests/e2e talks to it",
+}
+
+# Source files over the limit, each with the reason why it is one piece.
+KNOWN_LONG: dict[str, str] = {}
+
+# The one place that may start a task: it keeps the reference.
+STARTS_TASKS = "relayd/tasks.py"
+
+
+def python_files(*folders: str) -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in (ROOT / folder).rglob("*.py")
+        if (ROOT / folder).is_dir()
+    )
+
+
+SOURCES = python_files("relayd")
+EVERYTHING = python_files("relayd", "tests", "benchmarks")
+TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in EVERYTHING}
+TREES = {name: ast.parse(text) for name, text in TEXTS.items()}
+
+PARSER_CALLBACKS = (
+    "message_begin url status header headers_complete body message_complete "
+    "chunk_header chunk_complete"
+)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def nothing(found: Iterable[str]) -> None:
+    """Fails with one line for each thing found."""
+    lines = list(found)
+    assert not lines, "\n" + "\n".join(lines)
+
+
+def functions(name: str) -> Iterator[Function]:
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, Function):
+            yield node
+
+
+def where(name: str, node: Any) -> str:
+    return f"{name}:{node.lineno} {getattr(node, 'name', '')}".rstrip()
+
+
+def promised() -> set[str]:
+    """Methods whose meaning is told elsewhere: by asyncio, by the parser, by our own Protocols."""
+    names = {name for name in dir(asyncio.Protocol) if not name.startswith("_")}
+    names |= {f"on_{part}" for part in PARSER_CALLBACKS.split()}
+    for tree in TREES.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
+                names |= {one.name for one in node.body if isinstance(one, Function)}
+    return names
+
+
+def without_docstring(node: ast.Module | ast.ClassDef, path: str) -> Iterator[str]:
+    """Public functions and classes without one; a method of one statement speaks for itself."""
+    for child in node.body:
+        if not isinstance(child, Function | ast.ClassDef) or child.name.startswith("_"):
+            continue
+        is_method = isinstance(node, ast.ClassDef)
+        clear = is_method and (len(child.body) == 1 or child.name in PROMISED)
+        if ast.get_docstring(child) is None and not clear:
+            yield where(path, child)
+        if isinstance(child, ast.ClassDef):
+            yield from without_docstring(child, path)
+
+
+PROMISED = promised()
+
+
+def test_every_module_opens_with_a_docstring() -> None:
+    nothing(name for name in EVERYTHING if not ast.get_docstring(TREES[name]))
+
+
+def test_package_files_hold_a_docstring_and_no_imports() -> None:
+    nothing(
+        f"{where(name, node)}: {ast.unparse(node)}"
+        for name in SOURCES
+        if name.endswith("/__init__.py")
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Import | ast.ImportFrom) and "__future__" not in ast.unparse(node)
+    )
+
+
+def test_public_names_have_a_docstring() -> None:
+    nothing(line for name in SOURCES for line in without_docstring(TREES[name], name))
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    nothing(
+        f"{where(name, function)}: {lines} lines"
+        for name in EVERYTHING
+        for function in functions(name)
+        if (lines := (function.end_lineno or 0) - function.lineno + 1) > LONGEST_FUNCTION
+    )
+
+
+def test_no_source_file_is_longer_than_a_sitting() -> None:
+    nothing(
+        f"{name}: {lines} lines"
+        for name in SOURCES
+        if (lines := TEXTS[name].count("\n")) > LONGEST_FILE and name not in KNOWN_LONG
+    )
+
+
+def test_no_function_takes_more_than_five_positional_parameters() -> None:
+    """Beyond that, a record; constructors of the objects that the daemon wires are keyword-only."""
+    nothing(
+        where(name, function)
+        for name in SOURCES
+        for function in functions(name)
+        if function.name != "__init__"
+        and len([a for a in function.args.args if a.arg not in ("self", "cls")]) > MOST_PARAMETERS
+        and "click" not in "".join(map(ast.unparse, function.decorator_list))
+    )
+
+
+def test_annotations_are_postponed_everywhere() -> None:
+    needed = "from __future__ import annotations"
+
+    nothing(n for n in EVERYTHING if needed not in TEXTS[n] and len(TREES[n].body) > 1)
+
+
+@pytest.mark.parametrize(
+    ("banned", "allowed"),
+    [
+        (r"\bimport json\b|\bfrom json import\b", ()),
+        (r"\bcreate_task\(|\bensure_future\(", (STARTS_TASKS,)),
+        (r"\bunittest\b|\bmock\b\.|\bmonkeypatch\.setattr\b", ()),
+        (r"\bprint\(", ("relayd/cli", "relayd/demo/__main__.py")),
+    ],
+)
+def test_what_is_banned_stands_nowhere_in_the_sources(
+    banned: str, allowed: tuple[str, ...]
+) -> None:
+    names = [n for n in SOURCES if not n.startswith(allowed)] if allowed else SOURCES
+
+    nothing(name for name in names if re.search(banned, TEXTS[name]))
+
+
+def test_every_module_has_a_test_of_its_own_name() -> None:
+    """`relayd/wire/chat/stream.py` wants `tests/wire/chat/test_stream*.py`; a module straight in
+    `relayd/` may have a folder of its own name."""
+    tests = python_files("tests")
+    nothing(
+        name
+        for name in SOURCES
+        if not name.endswith(("__init__.py", "__main__.py"))
+        and not name.startswith(tuple(TESTED_ELSEWHERE))
+        and not any(is_test_of(name, test) for test in tests)
+    )
+
+
+def is_test_of(name: str, test: str) -> bool:
+    folder, stem = Path(name).parent, Path(name).stem
+    mirror = Path("tests", *folder.parts[1:])
+    path = Path(test)
+    if not path.stem.startswith(f"test_{stem}"):
+        return False
+    return path.parent == mirror or (path.parent.parent == mirror == Path("tests"))
+
+
+def test_the_list_of_exceptions_has_no_dead_entries() -> None:
+    nothing(
+        listed
+        for listed in (*TESTED_ELSEWHERE, *KNOWN_LONG)
+        if not any(name.startswith(listed) for name in SOURCES)
+    )
+
+
+@pytest.mark.parametrize(
+    "record",
+    [config.Config, config.Limits, config.LedgerConfig, config.MetricsConfig, model.Timeouts],
+)
+def test_every_option_is_read_by_someone(record: type) -> None:
+    """An option that nothing reads is a promise not kept."""
+    elsewhere = "\n".join(TEXTS[name] for name in SOURCES if not name.startswith("relayd/config"))
+    names = [field.name for field in dataclasses.fields(record)]
+
+    nothing(name for name in names if not re.search(rf"\.{name}\b", elsewhere))

@@ -1,0 +1,204 @@
+"""TLS to the upstream: the right certificate is trusted, any other is refused before a byte is
+sent."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import ipaddress
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from relayd.errors import ConnectFailed
+from relayd.upstream.client import Origin, PoolLimits, UpstreamClient
+from tests.support.scripted_upstream import Peer, ScriptedUpstream
+from tests.support.sinks import Collected
+
+x509 = pytest.importorskip("cryptography.x509")
+from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
+
+ASK = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n"
+NOW = datetime.datetime.now(datetime.UTC)
+DAY = datetime.timedelta(days=1)
+
+
+class Identity(NamedTuple):
+    """A certificate and its key."""
+
+    certificate: Any
+    key: Any
+
+
+def issue(name: str, issuer: Identity | None, *, days: int = 30, ip: str = "127.0.0.1") -> Identity:
+    """A certificate for a name; an authority when nobody issues it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - 60 * DAY)
+        .not_valid_after(NOW + days * DAY)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    authority = (issuer.key if issuer else key).public_key()
+    builder = builder.add_extension(
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority), critical=False
+    )
+    if issuer is None:
+        usage = dict.fromkeys(
+            "digital_signature content_commitment key_encipherment data_encipherment key_agreement"
+            " encipher_only decipher_only".split(),
+            False,
+        )
+        builder = builder.add_extension(
+            x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True), critical=True
+        )
+    else:
+        names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(ip))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return Identity(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)
+
+
+def write(folder: Path, name: str, identity: Identity) -> Path:
+    """A PEM file with certificate and key."""
+    pem = serialization.Encoding.PEM
+    private = identity.key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / f"{name}.pem"
+    path.write_bytes(identity.certificate.public_bytes(pem) + private)
+    return path
+
+
+class TlsServer:
+    """Answers every request with `{}` over TLS, in a thread. Notes what it was asked."""
+
+    def __init__(self, pem: Path) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(pem)
+        self._ready = threading.Event()
+        self.asked = b""
+        self.port = 0
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._ready.wait(5)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = await asyncio.start_server(self._answer, "127.0.0.1", 0, ssl=self._context)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.readuntil(b"\r\n\r\n"):
+                self.asked += data
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        except (asyncio.IncompleteReadError, OSError):
+            writer.close()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def authority(folder: Path) -> tuple[Identity, Path]:
+    identity = issue("Test authority", None)
+    return identity, write(folder, "authority", identity)
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, authority: tuple[Identity, Path]) -> Iterator[TlsServer]:
+    server = TlsServer(write(folder, "server", issue("localhost", authority[0])))
+    yield server
+    server.close()
+
+
+def attempt(port: int, ca_file: Path | None, host: str = "localhost") -> Collected:
+    """Two requests over TLS; the second on the same connection."""
+
+    async def work() -> Collected:
+        origin = Origin(host, port, True)
+        client = UpstreamClient(origin, PoolLimits(), str(ca_file) if ca_file else None)
+        try:
+            sink = Collected()
+            await client.open([ASK], sink)
+            await sink.done()
+            again = Collected()
+            assert client.reuse([ASK], again) is not None
+            assert client.open_connections == 1
+            return await again.done()
+        finally:
+            await client.close()
+
+    return asyncio.run(work())
+
+
+def test_a_certificate_of_the_trusted_authority_is_accepted(
+    server: TlsServer, authority: tuple[Identity, Path]
+) -> None:
+    done = attempt(server.port, authority[1])
+    assert (done.status, done.body, done.problem) == (200, b"{}", None)
+    assert attempt(server.port, authority[1], host="127.0.0.1").status == 200
+
+
+def test_an_unknown_authority_is_refused_before_anything_is_sent(
+    server: TlsServer, folder: Path
+) -> None:
+    server.asked = b""
+    stranger = write(folder, "stranger", issue("Another authority", None))
+    for ca_file in (None, stranger):
+        with pytest.raises(ConnectFailed, match="TLS") as caught:
+            attempt(server.port, ca_file)
+        assert caught.value.status == 502
+    assert server.asked == b""
+
+
+def test_a_certificate_for_another_host_is_refused(
+    folder: Path, authority: tuple[Identity, Path]
+) -> None:
+    other = issue("other.example", authority[0], ip="10.0.0.1")
+    server = TlsServer(write(folder, "other", other))
+    with pytest.raises(ConnectFailed, match="TLS"):
+        attempt(server.port, authority[1])
+    assert server.asked == b""
+    server.close()
+
+
+def test_an_expired_certificate_is_refused(folder: Path, authority: tuple[Identity, Path]) -> None:
+    server = TlsServer(write(folder, "expired", issue("localhost", authority[0], days=-1)))
+    with pytest.raises(ConnectFailed, match="expired"):
+        attempt(server.port, authority[1])
+    server.close()
+
+
+def says_no(peer: Peer) -> None:
+    peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    peer.close()
+
+
+def test_a_server_that_speaks_no_tls_is_refused(authority: tuple[Identity, Path]) -> None:
+    plain = ScriptedUpstream()
+    plain.answer_with(then=says_no)
+    with pytest.raises(ConnectFailed):
+        attempt(plain.port, authority[1])
+    plain.close()

@@ -1,0 +1,94 @@
+"""Heads of chat requests, and the injected `include_usage`."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from relayd.errors import BadCall
+from relayd.wire.chat.request import read_head
+from relayd.wire.head import outgoing
+from relayd.wire.paths import TAILS
+
+CHAT = TAILS["chat/completions"]
+
+
+def sent(body: bytes, model: str = "up") -> bytes:
+    return b"".join(outgoing(read_head(body, CHAT), model))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b'{"model":"a","stream":true}',
+            b'{"stream_options":{"include_usage":true},"model":"up","stream":true}',
+        ),
+        (
+            b' { "stream" : true, "model" : "a"}\n',
+            b' {"stream_options":{"include_usage":true}, "stream" : true, "model" : "up"}\n',
+        ),
+        (
+            b'{"model":"a","stream":true,"stream_options":null}',
+            b'{"model":"up","stream":true,"stream_options":{"include_usage":true}}',
+        ),
+        (
+            b'{"stream_options":{},"model":"a","stream":true}',
+            b'{"stream_options":{"include_usage":true},"model":"up","stream":true}',
+        ),
+        (
+            b'{"stream_options":{ },"model":"a","stream":true}',
+            b'{"stream_options":{"include_usage":true },"model":"up","stream":true}',
+        ),
+        (
+            b'{"stream_options":{"x":1},"model":"a","stream":true}',
+            b'{"stream_options":{"include_usage":true,"x":1},"model":"up","stream":true}',
+        ),
+        (
+            b'{"stream_options":{"x":1,"include_usage":false},"model":"a","stream":true}',
+            b'{"stream_options":{"x":1,"include_usage":true},"model":"up","stream":true}',
+        ),
+    ],
+)
+def test_usage_is_asked_for_when_the_client_did_not(body: bytes, expected: bytes) -> None:
+    assert sent(body) == expected
+    assert not read_head(body, CHAT).asked_usage
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"model":"a","stream":true,"stream_options":{"include_usage":true}}',
+        b'{"model":"a","stream":false}',
+        b'{"model":"a"}',
+        # Not for us to judge: the upstream says what is wrong with it.
+        b'{"model":"a","stream":true,"stream_options":3}',
+    ],
+)
+def test_nothing_else_is_ever_injected(body: bytes) -> None:
+    head = read_head(body, CHAT)
+    assert head.asked_usage
+    assert outgoing(head, "a")[0] is body
+    assert sent(body) == body.replace(b'"a"', b'"up"')
+
+
+def test_every_other_byte_is_kept() -> None:
+    """Floats, large integers, unknown and duplicate keys and their order pass as written."""
+    body = b'{"zz":1.0,"n":18446744073709551616,"model":"a","zz":1e2,"t":"\\u00e9\xc3\xa9"}'
+    assert sent(body) == body.replace(b'"a"', b'"up"')
+
+
+def test_an_embedding_is_no_stream() -> None:
+    head = read_head(b'{"model":"a","input":"x","stream":true}', TAILS["embeddings"])
+    assert (head.model, head.stream, head.asked_usage) == ("a", False, True)
+
+
+@pytest.mark.parametrize("body", [b"[]", b'{"stream":true}', b'{"model":"a","stream":1}'])
+def test_what_is_no_request_is_refused(body: bytes) -> None:
+    with pytest.raises(BadCall):
+        read_head(body, CHAT)
+
+
+def test_the_input_is_estimated_by_its_size() -> None:
+    body = orjson.dumps({"model": "a", "messages": ["x" * 400]})
+    assert read_head(body, CHAT).input_estimate == len(body) // 4

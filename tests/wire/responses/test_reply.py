@@ -1,0 +1,86 @@
+"""Usage of Responses replies, and errors in OpenAI's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from relayd.errors import BadStatus, NoUpstream, Refused, RelayError
+from relayd.model import Usage
+from relayd.wire.responses import reply
+
+
+@pytest.mark.parametrize(
+    ("response", "usage"),
+    [
+        (
+            {
+                "usage": {
+                    "input_tokens": 100,
+                    "input_tokens_details": {
+                        "cached_tokens": 60,
+                        "cache_write_tokens": 20,
+                        "cache_write_tokens_details": {"ttl_30m_tokens": 12, "ttl_12h_tokens": 5},
+                    },
+                    "output_tokens": 9,
+                    "output_tokens_details": {"reasoning_tokens": 4},
+                    "total_tokens": 109,
+                },
+                "tool_usage": {"web_search": {"num_requests": 2}, "image_gen": {"x": 1}},
+            },
+            Usage(
+                in_uncached=20,
+                cache_read=60,
+                cache_write_30m=12,
+                cache_write_12h=5,
+                cache_write_other=3,
+                out_total=9,
+                reasoning=4,
+                total_reported=109,
+                server_tools={"web_search": 2},
+            ),
+        ),
+        ({"usage": {"input_tokens": 3}}, Usage(in_uncached=3)),
+        ({"usage": None}, None),
+        ({"usage": {}}, None),
+        ({}, None),
+    ],
+)
+def test_usage_is_split_by_what_it_costs(response: dict[str, Any], usage: Usage | None) -> None:
+    assert reply.usage_of(response) == usage
+
+
+def test_a_whole_reply_says_what_it_is() -> None:
+    facts = reply.reply_usage(b'{"id":"r","error":null,"usage":{"input_tokens":3}}', "generate")
+    assert facts == (Usage(in_uncached=3), None, True, "r")
+    failed = reply.reply_usage(b'{"id":"r","error":{"message":"no"}}', "generate")
+    assert failed.error == "no"
+    assert not reply.reply_usage(b"<", "generate").is_json
+
+
+def test_counting_tokens_consumes_none() -> None:
+    assert reply.reply_usage(b'{"usage":{"input_tokens":3}}', "count_tokens").usage is None
+
+
+def test_usage_is_found_in_the_tail_of_a_reply_too_large_to_hold() -> None:
+    assert reply.tail_usage(b'..","usage":{"input_tokens":3},"user":null}') == Usage(in_uncached=3)
+
+
+@pytest.mark.parametrize(
+    ("exc", "status", "kind"),
+    [
+        (Refused("m", status=429), 429, "rate_limit_error"),
+        (Refused("m", status=429, code="insufficient_quota"), 429, "insufficient_quota"),
+        (Refused("m"), 401, "invalid_request_error"),
+        (NoUpstream("m"), 503, "service_unavailable_error"),
+        (RelayError("m"), 500, "server_error"),
+        (BadStatus("m", upstream_status=529), 503, "service_unavailable_error"),
+    ],
+)
+def test_an_error_has_its_type_and_the_request_id(exc: RelayError, status: int, kind: str) -> None:
+    worded = reply.error(exc, "req-1")
+    body = orjson.loads(worded.body)
+    assert (worded.status, body["error"]["type"]) == (status, kind)
+    assert (body["error"]["message"], body["request_id"]) == ("m", "req-1")

@@ -1,0 +1,37 @@
+"""The table: every format offers the same, in its own words."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from relayd.errors import BadCall
+from relayd.model import FormatName
+from relayd.wire.formats import FORMATS
+from relayd.wire.paths import Target
+from tests.wire.cuts import observer
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_does_a_whole_round(name: FormatName) -> None:
+    row = FORMATS[name]
+    assert row.name == name
+    in_path = "a" if name == "gemini" else None
+    target = Target(name, "generate", in_path, False)
+    head = row.read_head(b'{"model":"a"}', target)
+    assert orjson.loads(b"".join(row.outgoing(head, "b"))) == {"model": "b"}
+    assert row.sniffer(head).usage is None
+    assert row.tail_usage(b"") is None
+    assert row.error(BadCall("m"), "r").status == 400
+    assert row.stream_headers[0][0] == b"content-type"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_stream_may_be_buffered_on_its_way(name: FormatName) -> None:
+    for watch in (observer(name), observer(name, sse=False)):
+        headers = dict(watch.stream_headers)
+        assert headers[b"cache-control"] == b"no-cache"
+        assert headers[b"x-accel-buffering"] == b"no"
+    assert (
+        dict(observer("gemini", sse=False).stream_headers)[b"content-type"] == b"application/json"
+    )

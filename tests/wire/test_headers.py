@@ -1,0 +1,82 @@
+"""Headers on pass-through: lists of what may pass, so nothing new slips through."""
+
+from __future__ import annotations
+
+import pytest
+
+from relayd.model import FormatName
+from relayd.wire import headers
+from relayd.wire.formats import FORMATS
+
+SECRETS = [
+    (b"authorization", b"Bearer k"),
+    (b"x-api-key", b"k"),
+    (b"x-goog-api-key", b"k"),
+    (b"api-key", b"k"),
+    (b"cookie", b"k"),
+]
+NEVER = [
+    *SECRETS,
+    (b"host", b"h"),
+    (b"connection", b"close"),
+    (b"transfer-encoding", b"chunked"),
+    (b"content-length", b"3"),
+    (b"accept-encoding", b"gzip"),
+    (b"x-forwarded-for", b"1.2.3.4"),
+    (b"cf-ray", b"1"),
+    (b"openai-organization", b"org"),
+    (b"x-goog-user-project", b"p"),
+]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_no_credential_and_no_hop_by_hop_header_goes_up(name: FormatName) -> None:
+    kept = headers.for_upstream(NEVER, name)
+    assert kept == ([(b"anthropic-version", b"2023-06-01")] if name == "messages" else [])
+
+
+def test_what_the_format_needs_goes_up() -> None:
+    common = [(b"accept", b"*/*"), (b"idempotency-key", b"1"), (b"x-stainless-lang", b"python")]
+    assert headers.for_upstream([*common, (b"openai-beta", b"x")], "chat") == [
+        *common,
+        (b"openai-beta", b"x"),
+    ]
+    google = [(b"x-goog-api-client", b"x"), (b"x-server-timeout", b"9")]
+    assert headers.for_upstream(google, "gemini") == google
+    assert headers.for_upstream(google, "responses") == []
+
+
+def test_anthropic_betas_are_joined_and_the_version_is_kept() -> None:
+    given = [
+        (b"anthropic-beta", b"a,b"),
+        (b"anthropic-version", b"2026-10-21"),
+        (b"Anthropic-Beta", b""),
+        (b"Anthropic-Beta", b"c"),
+    ]
+    kept = dict(headers.for_upstream(given, "messages"))
+    assert kept == {b"anthropic-version": b"2026-10-21", b"anthropic-beta": b"a,b,c"}
+
+
+def test_limits_and_retry_advice_come_down_but_no_account_names() -> None:
+    passes = [
+        (b"x-ratelimit-remaining-tokens", b"1"),
+        (b"anthropic-ratelimit-requests-limit", b"2"),
+        (b"retry-after", b"3"),
+        (b"retry-after-ms", b"3000"),
+        (b"x-should-retry", b"false"),
+    ]
+    stays = [
+        (b"set-cookie", b"a=b"),
+        (b"content-encoding", b"gzip"),
+        (b"openai-organization", b"org"),
+        (b"anthropic-organization-id", b"id"),
+        (b"x-request-id", b"r"),
+    ]
+    kind = (b"content-type", b"application/json")
+    assert headers.for_client([*stays, *passes, kind], "chat") == [*passes, kind]
+    assert headers.for_client([*passes, kind], "chat", stream=True) == passes
+
+
+def test_the_upstreams_request_id_is_found() -> None:
+    assert headers.upstream_request_id([(b"a", b"b"), (b"request-id", b"req_1")]) == "req_1"
+    assert headers.upstream_request_id([]) == ""
