@@ -1,7 +1,7 @@
 """How bytes are handed to a socket's transport, for both sides of the relay.
 
-Measured on uvloop: `writelines` of a few small pieces costs twice the CPU of one `write`, because
-it sets up a vector for libuv; copying a few kilobytes together costs next to nothing. Beyond
+Measured on uvloop: `writelines` of two small pieces costs 8 us more than one `write` of both, on
+the machine of benchmarks/RESULTS.md; copying a few kilobytes together costs next to nothing. Beyond
 `SMALL` the copy is what would cost, so large bodies go out as the objects that they are.
 """
 
