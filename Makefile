@@ -15,7 +15,7 @@ TYPED = $(wildcard relayd tests benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench lock clean
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench outage lock clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ fidelity: $(DEV_STAMP) ## replay recorded provider traffic through the relay (FI
 
 bench: $(DEV_STAMP) ## the benchmark beside nginx (benchmarks/README.md)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+outage: $(DEV_STAMP) ## an hour of failing providers, simulated (ARGS="--seed 3 --minutes 10", --choose)
+	@$(BIN)/python -m benchmarks.outage $(ARGS)
 
 lock: ## renew the pinned requirements (needs uv)
 	@.ci/lock $(UV)

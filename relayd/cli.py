@@ -4,7 +4,8 @@ relayd serve      run the daemon
 relayd demo       run it with the embedded fake provider and show it working
 relayd check      report every problem of a configuration
 relayd key …      make, list, disable keys        (cli_admin)
-relayd usage      what was used, by whom          (cli_admin)
+relayd upstream … see how providers do, switch    (cli_upstream)
+relayd usage      what was used, by whom          (cli_usage)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from relayd.store.base import StoreError
 
 if TYPE_CHECKING:
     from relayd.daemon import Daemon
+    from relayd.model import UpstreamSpec
 
 CONFIG_PLACES = ("config.yaml", "/etc/relayd/config.yaml")
 
@@ -82,11 +84,11 @@ def check(config_path: Path | None) -> None:
     click.echo(f"{path} is good.")
     click.echo(f"  listen    {', '.join(map(str, config.listen))}")
     click.echo(f"  database  {config.database}")
+    special = counted(len(config.routing.models), "rule") if config.routing.models else "no rules"
+    click.echo(f"  strategy  {config.routing.strategy}, {special} for single models")
     width = max((len(spec.name) for spec in config.upstreams), default=0)
     for spec in config.upstreams:
-        models = ", ".join(rule.pattern for rule in spec.models[:4])
-        more = f", {len(spec.models) - 4} more" if len(spec.models) > 4 else ""
-        click.echo(f"  upstream  {spec.name:<{width}}  {spec.base_url}  {models}{more}")
+        click.echo(f"  upstream  {spec.name:<{width}}  {'  '.join(described(spec))}")
     if config.demo_answers:
         click.echo("  upstream  the embedded demo provider")
     if config.left_out:
@@ -105,6 +107,25 @@ def demo(listen: str, as_json: bool, once: bool) -> None:
 
     set_up_logging(quiet=as_json)
     run_loop(cli_demo.run(listen, as_json=as_json, once=once))
+
+
+def described(spec: UpstreamSpec) -> list[str]:
+    """What `check` says of an upstream: where, with how many keys, which models; weight and tier
+    where they are not the usual ones."""
+    keys = counted(len(spec.keys), "key") if any(key.secret for key in spec.keys) else "no key"
+    ranks = {"tier": spec.tier, "weight": spec.weight}
+    models = ", ".join(rule.pattern for rule in spec.models[:4])
+    more = f", {len(spec.models) - 4} more" if len(spec.models) > 4 else ""
+    return [
+        ", ".join(spec.base_urls),
+        ", ".join([keys, *(f"{name} {rank}" for name, rank in ranks.items() if rank != 1)]),
+        models + more,
+    ]
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 key`, `2 keys`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def find_config(given: Path | None) -> Path:

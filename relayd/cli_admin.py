@@ -1,4 +1,4 @@
-"""The commands that look after keys and accounts.
+"""The commands that look after keys and accounts, and the list of all that an operator has.
 
 A running daemon notices what they change within a second. Results go to stdout and remarks to
 stderr, so that `KEY=$(relayd key create bot)` holds the key and nothing else.
@@ -13,6 +13,7 @@ import click
 
 from relayd import cli_tables as tables
 from relayd.cli_store import Place, database_path, store_options, with_store
+from relayd.cli_upstream import upstream_group
 from relayd.cli_usage import usage_command
 from relayd.model import Account, Key
 from relayd.store.sqlite import SqliteStore
@@ -21,8 +22,8 @@ __all__ = ["database_path", "register"]
 
 
 def register(cli: click.Group) -> None:
-    """Add the commands of this module to the command line."""
-    for command in (key_group, account_group, usage_command):
+    """Add the operator's commands to the command line."""
+    for command in (key_group, account_group, upstream_group, usage_command):
         cli.add_command(command)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from relayd.config_routing import Offers, RoutingLines, check, is_about_models, offered_by, routing
 from relayd.config_upstreams import Upstreams, upstreams
 from relayd.config_values import (
     Address,
@@ -33,9 +34,12 @@ from relayd.config_values import (
 )
 from relayd.config_yaml import ConfigProblems, Place, Problem, Source, read_text, root
 from relayd.model import Secret, UpstreamSpec
+from relayd.routing import Routing
+from relayd.wire.dialects import EVERY_FORMAT
 
 __all__ = [
     "Address",
+    "AdminConfig",
     "Config",
     "ConfigProblems",
     "LedgerConfig",
@@ -48,6 +52,8 @@ __all__ = [
 
 DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
+USUAL_ROUTING = Routing()
+DEMO_OFFERS = ("demo", "demo-*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,14 @@ class MetricsConfig:
     """Who may read `/metrics`: its own listener, or a token; with neither, this machine alone."""
 
     listen: Annotated[Address | None, address] = None
+    token: Annotated[Secret, secret] = NO_TOKEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminConfig:
+    """Who may use `/admin/api`: whoever has the token. Without one, only the commands of this
+    machine, which find a token of their own beside the database."""
+
     token: Annotated[Secret, secret] = NO_TOKEN
 
 
@@ -94,8 +108,8 @@ class LedgerConfig:
 class Config:
     """Everything that an operator can say.
 
-    `left_out` names the upstreams that were not used because their key came out empty. It is no
-    line of the file, so that `check` and `serve` can say it.
+    `left_out` names the upstreams (and, as `name/key`, single keys) that were not used because
+    their key came out empty. It is no line of the file, so that `check` and `serve` can say it.
     """
 
     # Where clients connect.
@@ -104,9 +118,12 @@ class Config:
     database: Annotated[Path, file_path] = Path(DATABASE_NAME)
     upstreams: tuple[UpstreamSpec, ...] = ()
     left_out: tuple[str, ...] = ()
+    # How an upstream is chosen, and what a failure leads to.
+    routing: Routing = USUAL_ROUTING
     # The embedded fake provider: `auto` answers only where no upstream is usable.
     demo: Annotated[Literal["auto", "on", "off"], choice("auto", "on", "off")] = "auto"
     metrics: Annotated[MetricsConfig, record(MetricsConfig)] = MetricsConfig()
+    admin: Annotated[AdminConfig, record(AdminConfig)] = AdminConfig()
     limits: Annotated[Limits, record(Limits)] = Limits()
     # A silent stream gets a comment (or its format's ping) this often, so that no proxy cuts it.
     keepalive_interval: Annotated[float, seconds()] = 10.0
@@ -133,12 +150,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
     source = Source(path.absolute().parent, environ)
     place = root(read_text(path), source)
-    values = place.take(lambda top: fields(top, {**readers_of(Config), "upstreams": upstreams}))
-    values = values or {}
+    readers = {**readers_of(Config), "upstreams": upstreams, "routing": routing}
+    values = place.take(lambda top: fields(top, readers)) or {}
     chosen = values.pop("upstreams", Upstreams())
+    routes = values.pop("routing", RoutingLines())
     values.setdefault("database", _default_database(source))
-    config = Config(**values, upstreams=chosen.used, left_out=chosen.left_out)
+    config = Config(
+        **values, upstreams=chosen.used, left_out=chosen.left_out, routing=routes.routing
+    )
     _check_whole(config, place)
+    if not any(map(is_about_models, source.problems)):
+        _check_routing(routes, chosen, config.demo)
     if source.problems:
         raise ConfigProblems(source.problems)
     return config
@@ -171,3 +193,12 @@ def _check_whole(config: Config, place: Place) -> None:
         place.complain("metrics.listen: clients connect there; give it an address of its own")
     if config.demo == "on" and any(spec.name == "demo" for spec in config.upstreams):
         place.complain("demo: an upstream has this name too; rename it, or switch the demo off")
+
+
+def _check_routing(routes: RoutingLines, chosen: Upstreams, demo: str) -> None:
+    """What the routing says about models, held against who offers them. The demo provider counts
+    where it may answer, and where it stands alone it answers for any name."""
+    specs = chosen.used + chosen.unused
+    names = () if demo == "off" else DEMO_OFFERS if specs else ("*",)
+    offered = [*offered_by(specs), *((name, EVERY_FORMAT) for name in names)]
+    check(routes, specs, Offers(offered))

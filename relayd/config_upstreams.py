@@ -1,20 +1,32 @@
 """The `upstreams:` section: provider accounts, each checked against the table of dialects.
 
 Strategy: one table says which reader takes which line; what no single line can show (a format that
-the dialect does not speak, an address or a key that is missing) is checked on the section as a
-whole. An upstream whose key comes out empty is not an error: the shipped config lists many
-providers, and those whose variable is unset are left out, by name.
+the dialect does not speak, an address or a key that is missing, two lines that exclude each other)
+is checked on the section as a whole. A key that comes out empty is not an error: the shipped config
+lists many providers, and those whose variable is unset are left out, by name.
 """
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
+from relayd.config_edits import headers, params, remove_headers, status_map
+from relayd.config_keys import (
+    NAME,
+    WEIGHT,
+    WRONG_NAME,
+    KeyLine,
+    base_url,
+    base_urls,
+    keys,
+    limits,
+    proxy,
+    upstream_keys,
+)
+from relayd.config_models import model_name, models, rules, timeouts
 from relayd.config_values import (
     Reader,
     fields,
@@ -27,43 +39,55 @@ from relayd.config_values import (
     whole,
 )
 from relayd.config_yaml import Place, Wrong
-from relayd.model import FormatName, ModelRule, Secret, Timeouts, UpstreamSpec
+from relayd.model import (
+    Edits,
+    FormatName,
+    ProbeRules,
+    Secret,
+    Timeouts,
+    UpstreamSpec,
+)
 from relayd.wire.dialects import DIALECTS
 
-_UPSTREAM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_MODEL_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,256}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,8000}")
-# The connection's own business: a configured value could only break the framing of requests.
-_OWN_HEADERS = frozenset(
-    "connection content-length expect host keep-alive te trailer transfer-encoding upgrade".split()
-)
+# Two ways to say one thing.
+_EXCLUSIVE = (("base_url", "base_urls"), ("key", "keys"), ("key_file", "keys"))
 
 
 @dataclass(frozen=True, slots=True)
 class Upstreams:
-    """What the section comes to: those to use, and the names of those without a key."""
+    """What the section comes to.
+
+    Arguments:
+        used: those to use.
+        left_out: names of those without a key, and `name/key` of single keys that are empty.
+        unused: those that are left out or disabled; their models are known all the same.
+    """
 
     used: tuple[UpstreamSpec, ...] = ()
     left_out: tuple[str, ...] = ()
+    unused: tuple[UpstreamSpec, ...] = ()
 
 
 def upstreams(place: Place) -> Upstreams:
     """Read the whole section."""
     used: list[UpstreamSpec] = []
+    unused: list[UpstreamSpec] = []
     left_out: list[str] = []
     for name, member in place.members().items():
         values = member.take(_upstream) or {}
-        if not _UPSTREAM_NAME.fullmatch(name):
-            member.complain("a name is made of letters, digits, - and _")
-        if not values.pop("enabled", True):
-            continue
+        if not NAME.fullmatch(name):
+            member.complain(WRONG_NAME)
+        enabled = values.pop("enabled", True)
+        lines = _key_lines(values)
+        spec = _spec(name, values, lines)
         # A key line that comes out empty, because its variable is unset, is not a missing key line.
-        if "key" in values and not values["key"]:
+        empty = [line.name for line in lines if not line.secret]
+        if enabled and spec.keys:
+            left_out += [f"{name}/{key}" for key in empty]
+        elif enabled:
             left_out.append(name)
-        else:
-            used.append(_spec(name, values))
-    return Upstreams(tuple(used), tuple(left_out))
+        (used if enabled and spec.keys else unused).append(spec)
+    return Upstreams(tuple(used), tuple(left_out), tuple(unused))
 
 
 def _upstream(place: Place) -> dict[str, Any]:
@@ -72,6 +96,12 @@ def _upstream(place: Place) -> dict[str, Any]:
     for required in ("dialect", "models"):
         if required not in written:
             place.complain(f"needs a line `{required}:`")
+    for one, other in _EXCLUSIVE:
+        if one in written and other in written:
+            place.complain(f"{one} and {other} are both given: keep one of them")
+    for name, _ in values.get("headers", ()):
+        if name.lower() in values.get("remove_headers", ()):
+            place.complain(f"remove_headers: {name} is set under headers, which replaces others")
     if "dialect" in values:
         _check_dialect(place, values, written)
     return values
@@ -81,12 +111,11 @@ def _check_dialect(place: Place, values: Mapping[str, Any], written: Collection[
     """What the dialect asks of the other lines. A server of one's own may ask for no key; a
     provider on the internet (its address begins with https) always does."""
     name, dialect = values["dialect"], DIALECTS[values["dialect"]]
-    if "base_url" not in written:
+    if not {"base_url", "base_urls"} & set(written):
+        asks_key = dialect.default_base_url.startswith("https:")
         if not dialect.default_base_url:
             place.complain(f"needs a line `base_url:`: the dialect {name} has no fixed address")
-        elif dialect.default_base_url.startswith("https:") and not {"key", "key_file"} & set(
-            written
-        ):
+        elif asks_key and not {"key", "key_file", "keys"} & set(written):
             place.complain("needs a line `key:` or `key_file:`")
     strange = [one for one in values.get("formats", ()) if one not in dialect.formats]
     if strange:
@@ -96,73 +125,30 @@ def _check_dialect(place: Place, values: Mapping[str, Any], written: Collection[
         )
 
 
-def _spec(name: str, values: dict[str, Any]) -> UpstreamSpec:
+def _key_lines(values: dict[str, Any]) -> tuple[KeyLine, ...]:
+    """The keys as written, whichever way; none where no line speaks of keys."""
+    single: Secret | None = values.pop("key", None)
+    several: tuple[KeyLine, ...] = values.pop("keys", ())
+    return several or (() if single is None else (KeyLine(single, name="1"),))
+
+
+def _spec(name: str, values: dict[str, Any], lines: tuple[KeyLine, ...]) -> UpstreamSpec:
     """The record; where a value was wrong, a stand-in, for the whole is refused in the end."""
     dialect = DIALECTS.get(values.get("dialect", ""))
-    stand_ins: dict[str, Any] = {
-        "dialect": "",
-        "base_url": dialect.default_base_url if dialect else "",
-        "key": Secret(""),
-        "models": (),
-        "formats": dialect.formats if dialect else (),
+    common = values.pop("limits", {})
+    single = values.pop("base_url", dialect.default_base_url if dialect else "")
+    computed = {
+        "base_urls": values.pop("base_urls", (single,)),
+        "keys": upstream_keys(lines, common),
+        "models": rules(values.pop("models", ()), values.get("timeouts", Timeouts())),
+        "edits": Edits(
+            remove_headers=values.pop("remove_headers", ()),
+            statuses=values.pop("status_map", ()),
+            **values.pop("params", {}),
+        ),
     }
-    return UpstreamSpec(name=name, **{**stand_ins, **values})
-
-
-def base_url(place: Place) -> str:
-    """An http or https address, without a slash at its end. Messages do not repeat it: people
-    write credentials into addresses."""
-    text = place.text()
-    try:
-        parts = urlsplit(text)
-        port_is_wrong = parts.port == 0
-    except ValueError:
-        raise Wrong("is not an address such as https://host/v1") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port_is_wrong:
-        raise Wrong("is not an address such as https://host/v1")
-    if parts.username is not None or parts.password is not None:
-        raise Wrong("must not hold credentials: they belong into key or headers")
-    if "?" in text or "#" in text:
-        raise Wrong("must not hold a query or a fragment")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise Wrong("holds a character that no address has")
-    return text.rstrip("/")
-
-
-def models(place: Place) -> tuple[ModelRule, ...]:
-    """A list of names and wildcards, or a section `public name: the upstream's name`, where
-    `openai/*: '*'` takes over what the wildcard stood for."""
-    rules: dict[str, ModelRule] = {}
-    named = place.members().items() if not place.is_list else [(None, i) for i in place.items()]
-    for pattern, member in named:
-        rule = member.take(_listed if pattern is None else _renamed(pattern))
-        if rule and rule.pattern in rules:
-            member.complain(f"{rule.pattern!r} stands here twice")
-        elif rule:
-            rules[rule.pattern] = rule
-    if not named:
-        raise Wrong("names no model: list names and wildcards such as gpt-*, or * for any")
-    return tuple(rules.values())
-
-
-def _listed(place: Place) -> ModelRule:
-    return ModelRule(_model_name(place.text()))
-
-
-def _renamed(pattern: str) -> Reader:
-    def read(place: Place) -> ModelRule:
-        target = _model_name(place.text())
-        if target.count("*") > pattern.count("*"):
-            raise Wrong("has more wildcards than the public name has to fill them")
-        return ModelRule(_model_name(pattern), None if target == pattern else target)
-
-    return read
-
-
-def _model_name(text: str) -> str:
-    if not _MODEL_NAME.fullmatch(text):
-        raise Wrong("is not the name of a model (1 to 256 characters, no spaces)")
-    return text
+    stand_ins: dict[str, Any] = {"dialect": "", "formats": dialect.formats if dialect else ()}
+    return UpstreamSpec(name=name, **{**stand_ins, **values, **computed})
 
 
 def formats(place: Place) -> tuple[FormatName, ...]:
@@ -172,29 +158,6 @@ def formats(place: Place) -> tuple[FormatName, ...]:
     if not found:
         raise Wrong("names no format")
     return tuple(dict.fromkeys(name for name in found if name))  # type: ignore[misc]
-
-
-def headers(place: Place) -> tuple[tuple[str, str], ...]:
-    """Headers to add to every request. Their values may be secrets, so no message repeats them."""
-    found: dict[str, tuple[str, str]] = {}
-    for name, member in place.members().items():
-        low = name.lower()
-        if not _HEADER_NAME.fullmatch(name):
-            member.complain("is not the name of a header")
-        elif low in _OWN_HEADERS:
-            member.complain("belongs to the connection and cannot be set")
-        elif low in found:
-            member.complain("stands here twice: headers do not tell upper from lower case")
-        else:
-            found[low] = (name, member.take(_header_value) or "")
-    return tuple(found.values())
-
-
-def _header_value(place: Place) -> str:
-    text = place.text().strip()
-    if not _HEADER_VALUE.fullmatch(text):
-        raise Wrong("holds a character that cannot stand in a header")
-    return text
 
 
 def certificates(place: Place) -> str:
@@ -209,20 +172,43 @@ def certificates(place: Place) -> str:
     return str(path)
 
 
+def probe(place: Place) -> ProbeRules | None:
+    """`on`, `off`, or a section that says more."""
+    if place.is_section:
+        return _probe_rules(place)
+    return ProbeRules() if switch(place) else None
+
+
+def _probe_model(place: Place) -> str:
+    name = model_name(place.text())
+    if "*" in name:
+        raise Wrong("is a wildcard: name one model")
+    return name
+
+
+_probe_rules = record(ProbeRules, {"interval": seconds(0.1, 86400.0), "model": _probe_model})
+
 # One line of an upstream each, beside `enabled`, which decides and is not kept.
 READERS: Mapping[str, Reader] = {
     "dialect": is_one_of(DIALECTS),
     "base_url": base_url,
+    "base_urls": base_urls,
     "key": secret,
+    "keys": keys,
+    "limits": limits,
     "models": models,
     "formats": formats,
-    "weight": whole(1, 1_000_000),
-    "timeouts": record(
-        Timeouts, dict.fromkeys(("connect", "first_byte", "stall", "total"), seconds())
-    ),
+    "weight": WEIGHT,
+    "tier": whole(1, 1000),
+    "timeouts": timeouts,
     "max_connections": whole(1, 1_000_000),
     "idle_timeout": seconds(),
     "ca_file": certificates,
+    "proxy": proxy,
     "headers": headers,
+    "remove_headers": remove_headers,
+    "params": params,
+    "status_map": status_map,
+    "probe": probe,
     "enabled": switch,
 }

@@ -3,7 +3,8 @@
 Strategy: a reader takes a `Place` and returns a value, or raises `Wrong` with a sentence for the
 operator. The record is the schema: a field `stall: Annotated[float, seconds()] = 120.0` says its
 type, its reader and its default in one line, and `record` reads the section from that. A field
-read by `secret` has a twin in the file, `<name>_file`, that names a file holding the value.
+read by a `Hidden` reader, such as `secret`, has a twin in the file, `<name>_file`, that names a
+file holding the value.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?(ms|s|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, None: 1.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(B|[kK]i?B|[MG]i?B)?")
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+_NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,15})?|\.\d{1,15}")
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[A-Za-z0-9._-]*)):(?P<port>\d+)")
 _VISIBLE = re.compile(r"[\x21-\x7e]*")
+_UNEXPANDED = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\})")
 _MAX_SECRET = 64 * 1024
 
 
@@ -73,17 +76,34 @@ def whole(least: int, most: int) -> Callable[[Place], int]:
 
     def read(place: Place) -> int:
         text = place.text().replace("_", "")
-        if not (text.isascii() and text.isdigit() and len(text) < 20):
+        digits = text.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
             raise Wrong(f"{place.written!r} is not a whole number")
         return _within(int(text), least, most, "")
 
     return read
 
 
+def number(least: float, most: float) -> Callable[[Place], float]:
+    """A reader of decimal numbers, without an exponent."""
+
+    def read(place: Place) -> float:
+        text = place.text()
+        if not _NUMBER.fullmatch(text.removeprefix("-")):
+            raise Wrong(f"{place.written!r} is not a number such as 2 or 0.5")
+        return _within(float(text), least, most, "")
+
+    return read
+
+
 def _within(value: T, least: Any, most: Any, unit: str) -> T:
     if not least <= value <= most:
-        raise Wrong(f"must be between {least:g} and {most:g} {unit}".rstrip())
+        raise Wrong(f"must be between {_plain(least)} and {_plain(most)} {unit}".rstrip())
     return value
+
+
+def _plain(bound: Any) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def switch(place: Place) -> bool:
@@ -141,24 +161,33 @@ def file_path(place: Place) -> Path:
     return place.source.folder / Path(text).expanduser()
 
 
-def secret(place: Place) -> Secret:
-    """A value that must not be printed, and that can stand in a header."""
-    return _secret(place.text())
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A reader of a value that no message may repeat: the line holds it, or names a file that does.
 
+    Arguments:
+        parse: makes the value out of the text, or raises `Wrong` without quoting it.
+    """
 
-def secret_file(place: Place) -> Secret:
-    """The same, from a file. An empty name (`${VARIABLE:-}`) is an empty secret."""
-    if not place.text():
-        return Secret("")
-    path = file_path(place)
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_SECRET + 1)
-    except OSError as error:
-        raise Wrong(f"the file {place.written} cannot be read: {error.strerror}") from None
-    if len(data) > _MAX_SECRET:
-        raise Wrong(f"the file {place.written} is too large to be a secret")
-    return _secret(data.decode("latin-1"))
+    parse: Callable[[str], Any]
+
+    def __call__(self, place: Place) -> Any:
+        """Read the line itself."""
+        return self.parse(place.text())
+
+    def from_file(self, place: Place) -> Any:
+        """Read the file that is named. An empty name (`${VARIABLE:-}`) is an empty value."""
+        if not place.text():
+            return self.parse("")
+        path = file_path(place)
+        try:
+            with path.open("rb") as file:
+                data = file.read(_MAX_SECRET + 1)
+        except OSError as error:
+            raise Wrong(f"the file {place.written} cannot be read: {error.strerror}") from None
+        if len(data) > _MAX_SECRET:
+            raise Wrong(f"the file {place.written} is too large to be a secret")
+        return self.parse(data.decode("latin-1"))
 
 
 def _secret(text: str) -> Secret:
@@ -166,7 +195,13 @@ def _secret(text: str) -> Secret:
     text = text.strip()
     if not _VISIBLE.fullmatch(text):
         raise Wrong("holds a character that cannot stand in a header (a space? a line end?)")
+    if _UNEXPANDED.fullmatch(text):
+        raise Wrong("is the name of a variable, not its value: write ${NAME}, in braces")
     return Secret(text)
+
+
+# A value that must not be printed, and that can stand in a header.
+secret = Hidden(_secret)
 
 
 def readers_of(record_type: type[Any]) -> dict[str, Reader]:
@@ -197,7 +232,8 @@ def record(
 
 def fields(place: Place, readers: Mapping[str, Reader]) -> dict[str, Any]:
     """The values of a section, by field; wrong ones are on the list of problems and absent here."""
-    readers = {**readers, **_twins(readers)}
+    twins = _twins(readers)
+    readers = {**readers, **twins}
     values: dict[str, Any] = {}
     written: dict[str, Place] = {}
     for name, member in place.members().items():
@@ -205,7 +241,7 @@ def fields(place: Place, readers: Mapping[str, Reader]) -> dict[str, Any]:
         if reader is None:
             member.complain(unknown(name, readers))
             continue
-        field = name.removesuffix("_file") if reader is secret_file else name
+        field = name.removesuffix("_file") if name in twins else name
         if field in written:
             member.complain(f"{field} is given twice: keep {field} or {field}_file")
         written[field] = member
@@ -216,7 +252,8 @@ def fields(place: Place, readers: Mapping[str, Reader]) -> dict[str, Any]:
 
 
 def _twins(readers: Mapping[str, Reader]) -> dict[str, Reader]:
-    return {f"{name}_file": secret_file for name, reader in readers.items() if reader is secret}
+    hidden = {name: one for name, one in readers.items() if isinstance(one, Hidden)}
+    return {f"{name}_file": reader.from_file for name, reader in hidden.items()}
 
 
 def is_one_of(names: Iterable[str]) -> Callable[[Place], str]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+import orjson
 import yaml
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ _KINDS = {
     "tag:yaml.org,2002:map": "a section",
     "tag:yaml.org,2002:seq": "a list",
 }
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _VARIABLE = re.compile(r"\$(?P<literal>\$)?\{(?P<inside>[^}\n]*)(?P<closed>\})?")
 _NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<default>:-.*)?")
 
@@ -112,6 +114,25 @@ class Place:
         if self.node.tag == _NULL:
             raise Wrong("has no value: give one, or leave the line out")
         return interpolate(self.written, self.source.environ)
+
+    def plain(self) -> Any:
+        """Whatever stands here, in the terms of JSON. Numbers keep their digits, so that nothing
+        is lost on the way; a number that only YAML knows is refused. A text that a variable is
+        part of stays a text."""
+        if self.is_section:
+            return {name: member.take(Place.plain) for name, member in self.members().items()}
+        if self.is_list:
+            return [item.take(Place.plain) for item in self.items()]
+        if self.node.tag == _NULL:
+            return None
+        text, kind = self.written, _KINDS.get(self.node.tag)
+        if kind == "yes or no":
+            return text.lower() in ("true", "yes", "on")
+        if self.node.style is None and _JSON_NUMBER.fullmatch(text):
+            return orjson.Fragment(text)
+        if kind == "a number":
+            raise Wrong(f"{text!r} is not a number that JSON knows; a text goes in quotes")
+        return self.text()
 
     def members(self) -> dict[str, Place]:
         """The members of a section, in file order; a second one of the same name is a problem."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from relayd import __version__
+from relayd import __version__, control
 from relayd.config import Config, ConfigProblems, load
 from relayd.embedded import EmbeddedDemo
 from relayd.ledger.writer import LedgerWriter
@@ -27,11 +27,13 @@ from relayd.metrics import Metrics
 from relayd.model import Secret, UpstreamSpec
 from relayd.policy.keys import Directory
 from relayd.policy.pools import Pools
+from relayd.probing import Probing
 from relayd.relay import Relay
 from relayd.store.sqlite import SqliteStore
 from relayd.systemd import notify, watchdog_interval
 from relayd.tasks import Tasks
 from relayd.upstream.provider import Provider
+from relayd.web.admin import Admin
 from relayd.web.client import BodyLimits
 from relayd.web.connection import Listener
 from relayd.web.pages import Pages, metrics_server
@@ -64,11 +66,13 @@ class Daemon:
         self._config_path = config_path
         self._environ = environ
         self._admin_token = admin_token or Secret("")
+        self._control_token = control.new_token()
         self._tasks = Tasks()
         self._stopping = asyncio.Event()
         self._servers: list[asyncio.Server] = []
         # What was opened, in order; closed in reverse, also when starting fails half-way.
         self._opened = contextlib.AsyncExitStack()
+        self._in_control = contextlib.ExitStack()
         self._fixed = _fixed_at_start(config)
         self._reloading = asyncio.Lock()
         self._retired: list[Provider] = []
@@ -86,6 +90,7 @@ class Daemon:
             await self._build_relay()
             self._build_front()
             await self._listen()
+            self._take_control()
         except BaseException:
             await self._opened.aclose()
             raise
@@ -102,7 +107,10 @@ class Daemon:
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self.metrics = Metrics(
-            self.registry, lambda: self.relay.in_flight, lambda: self.ledger.waiting
+            self.registry,
+            lambda: self.relay.in_flight,
+            lambda: self.ledger.waiting,
+            lambda: self.relay.pools.report(asyncio.get_running_loop().time()),
         )
         how = self.config.ledger
         self.ledger = LedgerWriter(
@@ -116,7 +124,7 @@ class Daemon:
         specs = await self._specs(self.config)
         self.relay = Relay(
             await self._read_keys(),
-            Pools(specs),
+            Pools(specs, self.config.routing),
             {spec.name: Provider(spec) for spec in specs},
             self.ledger,
             self.metrics,
@@ -124,6 +132,9 @@ class Daemon:
             write_timeout=self.config.limits.write_timeout,
         )
         self._opened.push_async_callback(self._hang_up)
+        self._opened.callback(self.relay.lobby.close)
+        self.probing = Probing(self.relay.pools, lambda: self.relay.providers)
+        self._tasks.spawn(self.probing.run(), "probing")
 
     def _build_front(self) -> None:
         self.pages = Pages(
@@ -134,7 +145,15 @@ class Daemon:
             time.time(),
             lambda: not self.front.draining,
         )
-        self.front = Front(self.relay, self.pages, self.ledger, body_limits(self.config))
+        self.admin = Admin(
+            self.relay.pools,
+            self.probing,
+            own_token=self._control_token,
+            token=self.config.admin.token or self._admin_token,
+            clock=asyncio.get_running_loop().time,
+        )
+        bodies = body_limits(self.config)
+        self.front = Front(self.relay, self.pages, self.ledger, bodies, self.admin)
         limits = self.config.limits
         self._listener = Listener(
             self.front,
@@ -161,6 +180,16 @@ class Daemon:
             self.metrics_address = server.sockets[0].getsockname()[:2]
             self._opened.push_async_callback(pages.shutdown, 1.0)
             self._opened.callback(server.close)
+
+    def _take_control(self) -> None:
+        """Let the commands of this machine find us."""
+        here = control.control_of(self.addresses, self._control_token)
+        try:
+            control.write(self.config.database, here)
+        except OSError as exc:
+            log.warning("`relayd upstream` will not find this daemon: %s", exc)
+        else:
+            self._in_control.callback(control.remove, self.config.database, here)
 
     @property
     def addresses(self) -> list[str]:
@@ -204,6 +233,7 @@ class Daemon:
         """Drain and stop, in order."""
         notify(self._environ, "STOPPING=1")
         self.front.draining = True
+        self._in_control.close()  # from now on nobody is sent to us
         for server in self._servers:
             server.close()
         self._listener.pre_shutdown()
@@ -264,10 +294,11 @@ class Daemon:
         old = self.relay.providers
         kept = {n: p for n, p in old.items() if p.spec in specs}
         new = {s.name: kept.get(s.name) or Provider(s) for s in specs}
-        self.relay.pools.reload(specs)
+        self.relay.pools.reload(specs, config.routing)
         self.relay.reconfigure(new, config.keepalive_interval, config.limits.write_timeout)
         self.front.limits = body_limits(config)
         self.pages.metrics_token = config.metrics.token
+        self.admin.token = config.admin.token or self._admin_token
         self.config = config
         for name, provider in old.items():
             if name not in kept:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 
 from relayd.demo.provider import DemoProvider
-from relayd.model import FormatName, ModelRule, Secret, UpstreamSpec
+from relayd.model import FormatName, ModelRule, Secret, UpstreamKey, UpstreamSpec
 
 ALL_FORMATS: tuple[FormatName, ...] = ("chat", "responses", "messages", "gemini")
 PLAIN_NAMES = ("demo", "demo-tools", "demo-reasoning", "demo-embedding", "demo-cached")
@@ -52,8 +52,8 @@ def _spec(name: str, url: str, models: tuple[ModelRule, ...]) -> UpstreamSpec:
     return UpstreamSpec(
         name=name,
         dialect="demo",
-        base_url=url,
-        key=Secret(DEMO_KEY),
+        base_urls=(url,),
+        keys=(UpstreamKey("1", Secret(DEMO_KEY)),),
         models=models,
         formats=ALL_FORMATS,
     )

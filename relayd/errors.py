@@ -22,6 +22,7 @@ class RelayError(Exception):
         code: a machine-readable reason, in OpenAI's vocabulary where it has a word for it.
         param: the request field that is at fault, if one is.
         retry_after: seconds after which another try makes sense.
+        detail: more for the operator's log, with names that the client does not get to see.
     """
 
     blame: ClassVar[Blame] = "relay"
@@ -38,9 +39,11 @@ class RelayError(Exception):
         code: str | None = None,
         param: str | None = None,
         retry_after: float | None = None,
+        detail: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.detail = detail
         self.status = self.default_status if status is None else status
         self.code = self.default_code if code is None else code
         self.param = param
@@ -76,6 +79,21 @@ class NoUpstream(RelayError):
     default_status = 503
     default_code = "no_upstream"
     outcome = "no_upstream"
+
+
+class AllFull(NoUpstream):
+    """Those that could serve the request are at their limits; it may wait.
+
+    Arguments:
+        wait: seconds until the first of them has room as far as time decides; None where only the
+            end of another request does.
+    """
+
+    default_code = "upstream_full"
+
+    def __init__(self, message: str, *, wait: float | None, detail: str = "") -> None:
+        super().__init__(message, retry_after=max(wait or 1.0, 1.0), detail=detail)
+        self.wait = wait
 
 
 class UpstreamError(RelayError):

@@ -22,8 +22,14 @@ class FaultLog:
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
 
     def note(self, upstream: str, reason: str, now: float) -> bool:
-        """One more failure; returns whether it was told."""
-        key = (upstream, reason)
+        """One more failure of an upstream; returns whether it was told."""
+        return self._tell((upstream, reason), f"upstream {upstream} fails: {reason}", now)
+
+    def unserved(self, model: str, why: str, now: float) -> bool:
+        """One more request that no upstream could serve; `why` names each and its reason."""
+        return self._tell(("", model), f"no upstream serves {model}: {why}", now)
+
+    def _tell(self, key: tuple[str, str], line: str, now: float) -> bool:
         told_at, since = self._told.get(key, (float("-inf"), 0))
         if now - told_at < QUIET:
             self._told[key] = (told_at, since + 1)
@@ -32,5 +38,5 @@ class FaultLog:
             self._told.clear()
         self._told[key] = (now, 0)
         more = f" ({since} more since it was told last)" if since else ""
-        log.warning("upstream %s fails: %s%s", upstream, reason, more)
+        log.warning("%s%s", line, more)
         return True

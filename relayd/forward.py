@@ -4,6 +4,7 @@ Strategy: everything here runs inside the upstream connection's read callback. T
 decide how the reply travels, and from then on one bound method takes each read:
 
     hold      a whole reply: kept until it is complete, judged, and sent in one piece
+    guard     an event stream that has not begun: an error that comes first is no answer yet
     stream    an event stream: fed to the observer and written to the client at once
     overflow  a whole reply too large to hold: forwarded as it comes, only its tail is kept for
     usage
@@ -17,106 +18,17 @@ read.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from relayd.errors import BadReply, ClientGone, NoAnswer, RelayError, UpstreamError
-from relayd.model import Timeouts
+from relayd.sides import ClientSide, Owner, RawHeaders, UpstreamSide
+from relayd.watch import Watch
 from relayd.wire.passthrough import Passthrough
-
-log = logging.getLogger("relayd")
-
-RawHeaders = list[tuple[bytes, bytes]]
 
 HOLD_LIMIT = 1024 * 1024  # a whole reply up to this size is judged before its first byte goes out
 TAIL_LIMIT = 64 * 1024  # of a larger one, this much of the end is kept: usage stands there
+GUARD_LIMIT = 64 * 1024  # pings and comments kept back before a stream begins
 DETACH_GRACE = 1.0  # seconds that a served reply's last bytes may take after the client hung up
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long silence may last, in seconds.
-
-    Arguments:
-        upstream: first byte, stall and total of the upstream.
-        keepalive: silence after which a stream to the client is kept alive; 0 is never.
-        client: how long a client may leave its reply unread.
-    """
-
-    upstream: Timeouts
-    keepalive: float = 10.0
-    client: float = 120.0
-
-
-class Watch:
-    """One timer for all exchanges that share a patience. It runs only while there are any.
-
-    Silence is noticed at most a quarter of the shortest patience late.
-    """
-
-    def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop) -> None:
-        self.patience = patience
-        self.loop = loop
-        limits = patience.upstream
-        waits = (limits.first_byte, limits.stall, limits.total, patience.client)
-        self._interval = max(0.01, min(*waits, patience.keepalive or limits.stall) / 4)
-        self._live: set[Exchange] = set()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __repr__(self) -> str:
-        return f"<Watch live={len(self._live)} every={self._interval:g}s>"
-
-    def join(self, exchange: Exchange) -> None:
-        """Look after an exchange from now on."""
-        self._live.add(exchange)
-        if self._timer is None:
-            self._timer = self.loop.call_later(self._interval, self._tick)
-
-    def leave(self, exchange: Exchange) -> None:
-        """It has ended."""
-        self._live.discard(exchange)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if self._live:  # first of all: whatever happens below, time goes on for the others
-            self._timer = self.loop.call_later(self._interval, self._tick)
-        now = self.loop.time()
-        for exchange in list(self._live):
-            try:
-                exchange.check(now)
-            except Exception:
-                log.exception("cannot look after %r", exchange)
-                exchange.give_up(RelayError("relayd failed to handle this request."))
-
-
-class ClientSide(Protocol):
-    """The client's half of an exchange, as far as forwarding needs it."""
-
-    def on_drain(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once, when the buffer has drained."""
-
-    def start(self, status: int, headers: RawHeaders, length: int | None) -> None:
-        """Set the response head; it goes out with the first `write`."""
-
-    def write(self, data: bytes) -> bool:
-        """Send body bytes; returns whether more than the bound waits for the client now."""
-
-    def abort(self) -> None:
-        """Cut the connection."""
-
-
-class UpstreamSide(Protocol):
-    """The upstream's half: a connection that can be held back or dropped."""
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-    def detach(self, loop: asyncio.AbstractEventLoop, grace: float) -> None: ...
 
 
 class Exchange:
@@ -125,7 +37,7 @@ class Exchange:
     Arguments:
         client: where the reply goes.
         observer: watches an event stream, or None when the client did not ask for one.
-        stream_headers: makes the client's headers of a reply out of the upstream's.
+        owner: what decides whether and how the reply goes to the client.
         watch: the timer that looks after it.
     """
 
@@ -134,14 +46,15 @@ class Exchange:
         "_client",
         "_connection",
         "_feed",
+        "_guarded",
         "_held_size",
         "_loop",
         "_observer",
+        "_owner",
         "_patience",
         "_paused_at",
         "_pulse_at",
         "_seen_before",
-        "_stream_headers",
         "_watch",
         "_write",
         "done",
@@ -160,7 +73,7 @@ class Exchange:
         self,
         client: ClientSide,
         observer: Passthrough | None,
-        stream_headers: Callable[[RawHeaders], RawHeaders],
+        owner: Owner,
         watch: Watch,
     ) -> None:
         self._loop = watch.loop
@@ -169,7 +82,7 @@ class Exchange:
         # Looked up once, not for each read.
         self._write = client.write
         self._feed = observer.feed if observer is not None else _as_it_is
-        self._stream_headers = stream_headers
+        self._owner: Owner = owner
         self._patience = watch.patience
         self._watch = watch
         self._connection: UpstreamSide | None = None
@@ -177,6 +90,7 @@ class Exchange:
         self.status = 0
         self.headers: RawHeaders = []
         self.held: list[bytes] = []
+        self._guarded = b""
         self.mode = "wait"
         self._held_size = 0
         self.started = False
@@ -225,7 +139,12 @@ class Exchange:
         self.headers = headers
 
     def on_end(self) -> None:
-        self._resolve(None)
+        if self.mode == "guard":
+            self._end_guarded()
+        elif self.mode == "wait" and not self._owner.claim(self.status):
+            return  # a reply without a body is one, too
+        else:
+            self._resolve(None)
 
     def on_error(self, exc: UpstreamError) -> None:
         self._resolve(exc)
@@ -234,20 +153,51 @@ class Exchange:
 
     def _first(self, data: bytes) -> None:
         self.first_byte_at = self._loop.time()
+        if not self._owner.claim(self.status):
+            return
         observer = self._observer
         if observer is None or not 200 <= self.status < 300 or not self._is_stream(data):
             self.mode = "hold"
             self.on_body = self._hold
-            self._hold(data)
-            return
-        self._begin_stream()
-        if observer.passes(data):
-            # The client waits for this one: it goes out before it is looked at.
-            if self._client.write(data):
-                self._hold_back()
-            observer.feed(data)
         else:
-            self._stream(data)
+            self.mode = "guard"
+            self.on_body = self._guard
+        self.on_body(data)
+
+    def _guard(self, data: bytes) -> None:
+        """Nothing goes out before the first event shows that this is an answer: until then another
+        upstream can be asked."""
+        observer = self._observer
+        assert observer is not None
+        self._guarded += observer.feed(data)
+        if observer.opened or len(self._guarded) > GUARD_LIMIT:
+            self._release()
+        elif observer.failed is not None:
+            problem = self._owner.first_error(observer.first_error_event)
+            if problem is None:
+                self._release()
+            else:
+                self.give_up(problem)
+
+    def _release(self) -> None:
+        self._begin_stream()
+        guarded, self._guarded = self._guarded, b""
+        if guarded and self._write(guarded):
+            self._hold_back()
+
+    def _end_guarded(self) -> None:
+        """The end came before any event did, or with an only event that no blank line closed."""
+        observer = self._observer
+        assert observer is not None
+        self._guarded += observer.finish()
+        problem: RelayError | None = None
+        if observer.failed is not None and not observer.opened:
+            problem = self._owner.first_error(observer.first_error_event)
+        elif not observer.opened:
+            problem = BadReply("The upstream's stream ended before it began.")
+        if problem is None:
+            self._release()
+        self._resolve(problem)
 
     def _is_stream(self, data: bytes) -> bool:
         # The content-type may be wrong in both directions, so the first byte decides (wire 1.3).
@@ -258,7 +208,7 @@ class Exchange:
     def _begin_stream(self) -> None:
         if not self.started:
             self.started = True
-            self._client.start(self.status, self._stream_headers(self.headers), None)
+            self._client.start(self.status, self._owner.stream_headers(self.headers), None)
         self.mode = "stream"
         self.on_body = self._stream
 
@@ -277,7 +227,7 @@ class Exchange:
             return
         self.mode = "overflow"
         self.started = True
-        self._client.start(self.status, self._stream_headers(self.headers), self._length())
+        self._client.start(self.status, self._owner.stream_headers(self.headers), self._length())
         held = b"".join(self.held)
         self.held = []
         self.on_body = self._overflow
@@ -343,21 +293,26 @@ class Exchange:
 
     def _pulse(self, now: float) -> None:
         observer = self._observer
-        if observer is None or self.mode not in ("wait", "stream") or self._paused_at is not None:
+        if observer is None or self._paused_at is not None:
             return
         if self.mode == "wait":
             # The head says "stream" and nothing came yet: the model thinks. Commit, so that no
             # proxy cuts.
-            if self.status != 200 or not self._promises_stream():
+            if not (self._promises_stream() and self._owner.claim(self.status)):
                 return
             self._begin_stream()
             self.on_body = self._first_of_started
+        elif self.mode == "guard":
+            self._release()
+        elif self.mode != "stream":
+            return
         if observer.at_boundary:
             self._pulse_at = now
             self._client.write(observer.keepalive)
 
     def _promises_stream(self) -> bool:
-        return any(n == b"content-type" and b"event-stream" in v for n, v in self.headers)
+        kinds = (value for name, value in self.headers if name == b"content-type")
+        return self.status == 200 and any(b"event-stream" in kind for kind in kinds)
 
     def _first_of_started(self, data: bytes) -> None:
         self.first_byte_at = self._loop.time()
@@ -382,7 +337,7 @@ class Exchange:
         self._watch.leave(self)
         self._connection = None
         self.on_body = _ignore
-        self._stream_headers = _unchanged
+        self._owner = _NOBODY
 
 
 def _as_it_is(data: bytes) -> bytes:
@@ -393,5 +348,17 @@ def _ignore(data: bytes) -> None:
     """Bytes that come after the end are nobody's."""
 
 
-def _unchanged(headers: RawHeaders) -> RawHeaders:
-    return headers
+class _Nobody:
+    """Who owns an exchange that has ended."""
+
+    def claim(self, status: int) -> bool:
+        return False
+
+    def stream_headers(self, headers: RawHeaders) -> RawHeaders:
+        return headers
+
+    def first_error(self, data: bytes) -> RelayError | None:
+        return None
+
+
+_NOBODY = _Nobody()

@@ -9,7 +9,7 @@ configuration: a model's label is the configured rule it matched, never what a c
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from relayd.faults import UPSTREAM_FAULTS
 from relayd.model import Entry, Usage
+from relayd.policy.reports import DoorReport
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
@@ -88,6 +89,7 @@ class Metrics(Collector):
         registry: where they are shown.
         in_flight: how many requests are under way now.
         ledger_waiting: how many usage rows are not yet stored.
+        doors: how every upstream key does now.
     """
 
     def __init__(
@@ -95,7 +97,9 @@ class Metrics(Collector):
         registry: CollectorRegistry,
         in_flight: Callable[[], float] = float,
         ledger_waiting: Callable[[], float] = float,
+        doors: Callable[[], Iterable[DoorReport]] = tuple,
     ) -> None:
+        self._doors = doors
         self._gauges = {
             "relayd_in_flight_requests": ("Requests in flight.", in_flight),
             "relayd_ledger_waiting_rows": ("Usage rows not yet in the store.", ledger_waiting),
@@ -105,6 +109,7 @@ class Metrics(Collector):
         self._first_bytes: dict[_Pair, Spread] = {}
         self._tokens: dict[_Pair, TokenCounts] = {}
         self._errors: dict[_Pair, int] = {}
+        self._attempts: dict[tuple[str, str, str], int] = {}
         registry.register(self)
 
     def settle(self, entry: Entry, rule: str) -> None:
@@ -125,6 +130,11 @@ class Metrics(Collector):
         if entry.outcome in UPSTREAM_FAULTS:
             fault = (entry.upstream, entry.error_code)
             self._errors[fault] = self._errors.get(fault, 0) + 1
+
+    def attempt(self, upstream: str, key: str, result: str) -> None:
+        """Count one attempt at an upstream key: `ok`, or the code of what it failed with."""
+        labels = (upstream, key, result)
+        self._attempts[labels] = self._attempts.get(labels, 0) + 1
 
     def _new_series(self, key: _RequestKey) -> Series:
         format_name, rule, upstream, _, _ = key
@@ -157,6 +167,8 @@ class Metrics(Collector):
         )
         yield self._token_family()
         yield self._error_family()
+        yield self._attempt_family()
+        yield from self._door_families()
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
 
@@ -189,6 +201,30 @@ class Metrics(Collector):
         for pair, count in self._errors.items():
             family.add_metric(list(pair), count)
         return family
+
+    def _attempt_family(self) -> Metric:
+        family = CounterMetricFamily(
+            "relayd_upstream_attempts",
+            "Attempts at an upstream key, by what came of them: ok, or the code of the failure.",
+            labels=("upstream", "key", "result"),
+        )
+        for labels, count in self._attempts.items():
+            family.add_metric(list(labels), count)
+        return family
+
+    def _door_families(self) -> Iterator[Metric]:
+        labels = ("upstream", "key")
+        up = GaugeMetricFamily(
+            "relayd_upstream_key_up", "Whether the upstream key takes requests.", labels=labels
+        )
+        held = GaugeMetricFamily(
+            "relayd_upstream_key_in_flight", "Requests the upstream key holds.", labels=labels
+        )
+        for door in self._doors():
+            up.add_metric([door.upstream, door.key], door.state in ("up", "full"))
+            held.add_metric([door.upstream, door.key], door.in_flight)
+        yield up
+        yield held
 
 
 def _spread_family(name: str, text: str, spreads: dict[_Pair, Spread]) -> Metric:

@@ -39,6 +39,9 @@ class Secret:
     __str__ = __repr__
 
 
+NO_SECRET = Secret("")
+
+
 @dataclass(slots=True)
 class Usage:
     """What one upstream call consumed, in tokens; None is unknown, never 0.
@@ -124,12 +127,17 @@ class Timeouts:
 class ModelRule:
     """Which public model names an upstream offers, and what it calls them.
 
-    `pattern` is a name or a wildcard (`gpt-*`); `target` is the upstream's name, or None for the
-    same.
+    Arguments:
+        pattern: a name or a wildcard (`gpt-*`).
+        target: the upstream's name, or None for the same.
+        timeouts: those of this model, where they differ from the upstream's.
+        cost: what it costs here, in dollars per million tokens, for `cheapest`; None is unknown.
     """
 
     pattern: str
     target: str | None = None
+    timeouts: Timeouts | None = None
+    cost: float | None = None
 
     @property
     def is_wildcard(self) -> bool:
@@ -137,21 +145,98 @@ class ModelRule:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """What a provider lets one key do at most; None is no limit."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamKey:
+    """One of an upstream's credentials. `name` tells it from its sisters: "1", "2", or chosen."""
+
+    name: str
+    secret: Secret
+    weight: int = 1
+    limits: KeyLimits = KeyLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """What stands between us and an upstream."""
+
+    scheme: Literal["http", "socks5"]
+    host: str
+    port: int
+    username: str = ""
+    password: Secret = NO_SECRET
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """What is changed on the way to an upstream and back, beside the headers that are set.
+
+    Arguments:
+        remove_headers: names, lower case, that are not sent even if a client or we would.
+        set_params: dotted path into the body and JSON text: the value whatever the client sends.
+        default_params: the same, where the client sends none.
+        remove_params: dotted paths.
+        statuses: what a reply's status is taken for.
+    """
+
+    remove_headers: tuple[str, ...] = ()
+    set_params: tuple[tuple[str, bytes], ...] = ()
+    default_params: tuple[tuple[str, bytes], ...] = ()
+    remove_params: tuple[str, ...] = ()
+    statuses: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def of_params(self) -> bool:
+        """Whether bodies are changed at all."""
+        return bool(self.set_params or self.default_params or self.remove_params)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRules:
+    """How an upstream is probed: every `interval` seconds each of its keys that is not well.
+
+    `model` is asked one token; None asks for the model list, which costs nothing.
+    """
+
+    interval: float = 30.0
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSpec:
-    """One provider account, as configured."""
+    """One provider account, as configured.
+
+    `base_urls`: the primary first, then backups. `tier`: smaller ones are asked first. `weight`
+    is its share in its tier; the keys divide it among themselves by their own weights.
+    """
 
     name: str
     dialect: str
-    base_url: str
-    key: Secret
+    base_urls: tuple[str, ...]
+    keys: tuple[UpstreamKey, ...]
     models: tuple[ModelRule, ...]
     formats: tuple[FormatName, ...]
     weight: int = 1
+    tier: int = 1
     timeouts: Timeouts = Timeouts()
     max_connections: int = 1000
     idle_timeout: float = 50.0
     ca_file: str | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # they may hold secrets
+    proxy: Proxy | None = None
+    edits: Edits = field(default=Edits(), repr=False)
+    probe: ProbeRules | None = None
 
 
 @dataclass(slots=True)
@@ -179,3 +264,5 @@ class Entry:
     bytes_out: int = 0
     first_byte: float | None = None
     duration: float = 0.0
+    attempts: int = 0
+    upstream_key: str = ""

@@ -1,47 +1,56 @@
-"""The life of one request, top to bottom: admit, choose, open, relay, settle.
+"""The life of one request, top to bottom: admit, read, route, ask, finish, settle.
 
 `Relay.serve` is the story; each chapter is one function below it. Nothing here calls up. Whatever
 happens, the request ends in exactly one `settle`: one row in the usage log, one count in the
-metrics, the lease given back; and that happens before the last byte of the reply goes out, so that
-a client that has its answer can rely on the row. Admission and choice contain no await: they are
-atomic on the loop.
+metrics, the lease ended; and that happens before the last byte of the reply goes out, so that a
+client that has its answer can rely on the row. Admission and choice contain no await: they are
+atomic on the loop. `_ask` is the one loop: until the first byte has gone to the client, a failure
+may lead to another upstream.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import math
+import random
 from collections.abc import Mapping
 
+from relayd import replies
+from relayd.attempt import Asked, Attempt, Lost, Race
+from relayd.call import Call, Client
 from relayd.errors import (
-    BrokenStream,
+    AllFull,
     ClientGone,
+    NoAnswer,
     NoUpstream,
     Refused,
     RelayError,
     UpstreamError,
 )
-from relayd.faults import UPSTREAM_FAULTS, FaultLog
-from relayd.forward import Exchange, Patience, RawHeaders, Watch
-from relayd.judge import judge
-from relayd.model import Entry, Usage
+from relayd.faults import FaultLog
+from relayd.hedge import hedged
+from relayd.lobby import Lobby
+from relayd.model import Entry, Timeouts
+from relayd.policy.affinity import digest_of
+from relayd.policy.attempts import Attempts
 from relayd.policy.keys import Directory
-from relayd.policy.pools import Pools
-from relayd.upstream.connection import StaleConnection
+from relayd.policy.lease import Lease
+from relayd.policy.pool import Wanted
+from relayd.policy.pools import Pools, Route
+from relayd.sides import RawHeaders
 from relayd.upstream.provider import Provider
-from relayd.wire import headers as wire_headers
+from relayd.watch import Patience, Watch
+from relayd.wire.conversation import OPENING, from_headers
 from relayd.wire.formats import FORMATS
-from relayd.work import Call, Client, Last, Ledger, Meter, Work
+from relayd.work import Last, Ledger, Meter, Work
 
 log = logging.getLogger("relayd")
 
-STALE_WINDOW = 1.0  # seconds after sending in which a closed connection is taken for a stale one
+USUAL = 0.95  # the share of first bytes that come within the time after which one is hedged
 
 
 class Relay:
-    """Serves requests. Its parts are passed in; reload replaces `directory`, `pools` and
-    `providers`.
+    """Serves requests. Its parts are passed in; reload replaces `directory` and `providers`.
 
     Arguments:
         directory: who may call.
@@ -66,11 +75,14 @@ class Relay:
     ) -> None:
         self.directory = directory
         self.pools = pools
+        self.lobby = Lobby(pools.routing.waiting)
         self.reconfigure(providers, keepalive, write_timeout)
         self._ledger = ledger
         self._meter = meter
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
         self._faults = FaultLog()
+        self._rng = random.Random()  # noqa: S311 - jitter, not secrecy
         self.in_flight = 0
 
     def reconfigure(
@@ -78,11 +90,10 @@ class Relay:
     ) -> None:
         """Serve the next requests by a new configuration; those in flight keep the old one."""
         self.providers = providers
-        loop = asyncio.get_running_loop()
-        self._watches = {
-            name: Watch(Patience(p.spec.timeouts, keepalive, write_timeout), loop)
-            for name, p in providers.items()
-        }
+        self.lobby.rules = self.pools.routing.waiting
+        self._keepalive, self._write_timeout = keepalive, write_timeout
+        # By identity, which is quicker than hashing four numbers; the watch keeps it alive.
+        self._watches: dict[int, Watch] = {}
 
     async def serve(self, call: Call, client: Client) -> None:
         """Answer one request, whatever happens. Raises only CancelledError: the client left."""
@@ -91,16 +102,18 @@ class Relay:
         try:
             last = await self._work(work)
         except RelayError as exc:
-            last = self._fail(work, exc)
+            last = replies.fail(work, exc)
         except asyncio.CancelledError:
-            last = self._leave(work)
+            last = replies.leave(work)
             self._settle(work, last.size)
             last.act()
             raise
         except Exception:
             # A bug of ours: the client gets its format's 500, the log gets the stack.
             log.exception("request %s failed", call.request_id)
-            last = self._fail(work, RelayError("relayd failed to handle this request."))
+            if work.exchange is not None:
+                work.exchange.leave(served=False)
+            last = replies.fail(work, RelayError("relayd failed to handle this request."))
         finally:
             self.in_flight -= 1
         self._settle(work, last.size)
@@ -109,23 +122,9 @@ class Relay:
     async def _work(self, work: Work) -> Last:
         self._admit(work)
         await self._read(work)
-        self._choose(work)
-        exchange = await self._open(work)
-        problem = await exchange.done
-        if self._is_stale(exchange, problem):
-            exchange = await self._open(work, fresh=True)
-            problem = await exchange.done
-        return self._finish(work, exchange, problem)
-
-    def _is_stale(self, exchange: Exchange, problem: RelayError | None) -> bool:
-        """Whether the request met a connection that its server had closed.
-
-        Only when it shows at once: an upstream that worked on the request and then gave up would do
-        the work, and bill it, twice.
-        """
-        if not isinstance(problem, StaleConnection) or exchange.first_byte_at is not None:
-            return False
-        return self._clock() - exchange.sent_at < STALE_WINDOW
+        self._route(work)
+        attempt, problem = await self._ask(work)
+        return replies.finish(work, attempt, problem)
 
     # --- admit ----------------------------------------------------------------------------------
 
@@ -154,223 +153,213 @@ class Relay:
         work.entry.model_asked = head.model
         work.entry.stream = head.stream
 
-    # --- choose ---------------------------------------------------------------------------------
+    # --- route ----------------------------------------------------------------------------------
 
-    def _choose(self, work: Work) -> None:
+    def _route(self, work: Work) -> None:
+        """Who can serve the model, and the models named as its fallbacks."""
         assert work.head is not None
-        lease = self.pools.choose(work.head.model, work.call.format)
-        work.lease = lease
-        # Kept with the request: a reload may take the upstream away while it is under way.
-        work.provider = self.providers[lease.spec.name]
-        work.watch = self._watches[lease.spec.name]
-        work.rule = lease.rule
-        entry = work.entry
-        entry.upstream = lease.spec.name
-        entry.model_used = lease.model
-        entry.format_out = work.call.format
+        route = self.pools.route(work.head.model, work.call.format)
+        routes = [route]
+        for name in route.fallbacks:
+            # What a fallback lacks (a format, say) is no reason to refuse the model asked for.
+            other = self._maybe_route(name, work)
+            if other is not None and name != work.head.model:
+                routes.append(other)
+        wanted = self._wanted(work, route)
+        work.attempts = Attempts(self.pools, routes, wanted, self._rng)
 
-    # --- open -----------------------------------------------------------------------------------
+    def _maybe_route(self, name: str, work: Work) -> Route | None:
+        try:
+            return self.pools.route(name, work.call.format)
+        except RelayError:
+            return None
 
-    async def _open(self, work: Work, *, fresh: bool = False) -> Exchange:
-        head, lease, call, provider = work.head, work.lease, work.call, work.provider
-        assert head is not None and lease is not None and call.target is not None
-        assert provider is not None and work.watch is not None
-        wire = FORMATS[call.format]
-        pieces = wire.outgoing(head, lease.model)
-        forwarded = wire_headers.for_upstream(call.headers, call.format)
-        length = sum(map(len, pieces))
-        request = [provider.request_head(call.target, lease.model, forwarded, length), *pieces]
-        work.observer = wire.sniffer(head) if head.stream else None
-        work.exchange = exchange = Exchange(
-            work.client,
-            work.observer,
-            lambda headers: self._stream_headers(work, headers),
-            work.watch,
+    def _wanted(self, work: Work, route: Route) -> Wanted:
+        """What choosing must know; a conversation is looked for only where there is a choice."""
+        head, account = work.head, work.entry.account_id or 0
+        assert head is not None
+        rules = self.pools.routing.affinity
+        if not (route.pool.has_choice and rules.enabled):
+            return Wanted(head.input_estimate, account)
+        name = from_headers(work.call.headers) or head.conversation
+        by_opening = name.startswith(OPENING)
+        if by_opening and not rules.by_opening:
+            name = b""
+        previous = head.previous_response.encode("utf-8", "surrogatepass")
+        return Wanted(
+            head.input_estimate,
+            account,
+            digest_of(account, head.model, name) if name else None,
+            by_opening,
+            digest_of(account, "", previous) if previous else None,
         )
-        connection = None if fresh else provider.client.reuse(request, exchange)
-        exchange.attach(connection or await provider.client.open(request, exchange))
-        return exchange
 
-    def _stream_headers(self, work: Work, headers: RawHeaders) -> RawHeaders:
-        """The client's response headers, once the upstream's are known."""
-        exchange, observer = work.exchange, work.observer
-        observed = observer is not None and exchange is not None and exchange.mode != "overflow"
-        kept = wire_headers.for_client(headers, work.call.format, stream=observed)
-        if observed and observer is not None:
-            kept += observer.stream_headers
-        return self._with_upstream_id(work, headers, kept)
+    # --- ask ------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _with_upstream_id(work: Work, headers: RawHeaders, kept: RawHeaders) -> RawHeaders:
-        upstream_id = wire_headers.upstream_request_id(headers)[:128]
-        if upstream_id:
-            work.entry.upstream_request_id = upstream_id
-            kept.append((b"x-relayd-upstream-request-id", upstream_id.encode("latin-1")))
-        return kept
+    async def _ask(self, work: Work) -> tuple[Attempt, RelayError | None]:
+        """Ask one upstream after another, until one answers or it is enough."""
+        attempts = work.attempts
+        assert attempts is not None
+        problem: RelayError | None = None
+        while True:
+            try:
+                lease = self._maybe_lease(attempts) or await self._wait(work, attempts)
+            except RelayError:
+                if work.attempt is None or work.attempt.verdict is None:
+                    raise
+                return work.attempt, problem  # it passes as it came: nobody has a better answer
+            delay = lease.door.quantiles.quantile(USUAL) if attempts.route.pool.hedge else None
+            if delay is None:
+                work.attempt = attempt = self._attempt(work, attempts, lease)
+                problem = await attempt.run()
+            else:
+                attempt, problem = await self._race(work, attempts, lease, delay)
+                work.attempt = attempt
+            if problem is None or attempt.exchange.started:
+                return attempt, problem
+            attempt.failed = True
+            self._end(attempt, problem)
+            rest = attempts.failed(problem, self._clock())
+            if rest is None:
+                return attempt, problem
+            if rest:
+                await asyncio.sleep(rest)
 
-    # --- relay ----------------------------------------------------------------------------------
+    def _maybe_lease(self, attempts: Attempts) -> Lease | None:
+        """The next upstream key to ask; None where the request has to wait for one."""
+        if len(attempts.route.pool.queue):
+            return None  # those who wait come first
+        try:
+            return attempts.next(self._clock())
+        except AllFull:
+            return None
 
-    def _finish(self, work: Work, exchange: Exchange, problem: RelayError | None) -> Last:
-        if not exchange.started:
-            if problem is not None:
-                raise problem
-            return self._finish_whole(work, exchange)
-        if exchange.mode == "overflow":
-            return self._finish_overflow(work, exchange, problem)
-        return self._finish_stream(work, problem)
+    async def _wait(self, work: Work, attempts: Attempts) -> Lease:
+        account = work.entry.account_id or 0
+        return await self.lobby.wait(attempts.route.pool, account, attempts.next)
 
-    def _finish_whole(self, work: Work, exchange: Exchange) -> Last:
-        """A reply that was held back: judge it, then send it in one piece."""
-        call, client, head = work.call, work.client, work.head
-        assert call.target is not None and head is not None
-        body = exchange.held[0] if len(exchange.held) == 1 else b"".join(exchange.held)
-        headers = wire_headers.for_client(exchange.headers, call.format)
-        headers = self._with_upstream_id(work, exchange.headers, headers)
-        verdict = judge(
-            call.format,
-            call.target.operation,
-            exchange.status,
-            exchange.headers,
-            body,
-            now=call.started_at,
-        )
-        entry = work.entry
-        entry.status, entry.outcome = verdict.status, verdict.outcome
-        entry.error_code = verdict.error_code
-        if verdict.outcome == "ok" or verdict.usage is not None:
-            self._note_usage(work, verdict.usage, complete=True, produced=len(body) // 4)
-        return Last(lambda: client.send(verdict.status, headers, body), len(body))
+    async def _race(
+        self, work: Work, attempts: Attempts, lease: Lease, delay: float
+    ) -> tuple[Attempt, RelayError | None]:
+        race = Race()
+        work.attempt = first = self._attempt(work, attempts, lease, race)
 
-    def _finish_overflow(self, work: Work, exchange: Exchange, problem: RelayError | None) -> Last:
-        """A reply too large to hold: it went out as it came."""
-        call, client = work.call, work.client
-        assert call.target is not None
-        work.entry.status = exchange.status
-        if problem is not None:
-            self._note_failure(work, problem, started=True)
-            return Last(client.abort)
-        usage = FORMATS[call.format].tail_usage(b"".join(exchange.held))
-        work.entry.outcome = "ok"
-        self._note_usage(work, usage, complete=True)
-        return Last(client.end)
+        def second() -> Attempt | None:
+            other = attempts.another(self._clock())
+            if other is None:
+                return None
+            # The first may still be the one that answers: then these were the attempts, too.
+            first.reply_headers = _headers(attempts)
+            return self._attempt(work, attempts, other, race)
 
-    def _finish_stream(self, work: Work, problem: RelayError | None) -> Last:
-        """An event stream: all of it went out; what is missing is its proper end."""
-        client, observer, entry = work.client, work.observer, work.entry
-        assert observer is not None and work.exchange is not None
-        entry.status = work.exchange.status
-        rest = observer.finish()
-        if observer.complete and observer.failed is None:
-            entry.outcome = "ok"  # even if the connection broke after the terminal event
-        elif observer.failed is not None and problem is None:
-            entry.outcome, entry.error_code = "upstream_error", "upstream_stream_error"
-        else:
-            broken = problem or BrokenStream("The upstream's stream ended before it was complete.")
-            self._note_failure(work, broken, started=True)
-            rest += observer.error_event(broken, work.call.request_id)
-        self._note_usage(work, observer.usage, complete=entry.outcome == "ok")
-        return Last(lambda: client.end(rest), len(rest))
+        try:
+            return await hedged(first, race, delay, second, self._end)
+        finally:
+            work.attempt = race.winner or first
+
+    def _attempt(
+        self, work: Work, attempts: Attempts, lease: Lease, race: Race | None = None
+    ) -> Attempt:
+        assert work.head is not None
+        asked = Asked(work.call, work.head, work.client)
+        watch = self._watches.get(id(lease.timeouts)) or self._watch(lease.timeouts)
+        attempt = Attempt(asked, lease, self.providers[lease.spec.name], watch, race)
+        if attempts.count > 1 or attempts.fell_back:
+            attempt.reply_headers = _headers(attempts)
+        return attempt
+
+    def _watch(self, timeouts: Timeouts) -> Watch:
+        patience = Patience(timeouts, self._keepalive, self._write_timeout)
+        watch = self._watches[id(timeouts)] = Watch(patience, self._loop)
+        return watch
 
     # --- settle ---------------------------------------------------------------------------------
 
-    def _note_usage(
-        self, work: Work, usage: Usage | None, *, complete: bool, produced: int = 0
-    ) -> None:
-        """Enter what was consumed. `produced`: output tokens to assume when nobody reports any."""
-        entry, head, observer = work.entry, work.head, work.observer
-        if entry.operation == "count_tokens" or head is None:
+    def _end(self, attempt: Attempt, problem: RelayError) -> None:
+        """An attempt came to nothing: its key learns, the operator hears."""
+        lease, now = attempt.lease, self._clock()
+        if lease.ended:
             return
-        if usage is not None and complete:
-            entry.usage, entry.usage_source = usage, "reported"
-            return
-        if observer is not None and observer.seen:
-            produced = observer.estimate_output()
-        if usage is not None:
-            # The stream was cut: the input side is known, the output side at least what was seen.
-            entry.usage, entry.usage_source = usage, "partial"
-            usage.out_total = max(usage.out_total or 0, produced)
-        else:
-            entry.usage = Usage(in_uncached=head.input_estimate, out_total=produced)
-            entry.usage_source = "estimated"
-
-    def _note_failure(self, work: Work, exc: RelayError, *, started: bool) -> None:
-        entry = work.entry
-        entry.error_code = exc.code
-        entry.outcome = exc.outcome
-        if started and isinstance(exc, UpstreamError):
-            entry.outcome = BrokenStream.outcome
-
-    def _fail(self, work: Work, exc: RelayError) -> Last:
-        """Word a failure for the client, if it can still be told."""
-        call, client, entry = work.call, work.client, work.entry
-        started = work.exchange is not None and work.exchange.started
-        self._note_failure(work, exc, started=started)
-        if isinstance(exc, ClientGone) or started:
-            entry.status = entry.status or exc.status
-            return Last(client.abort)
-        reply = FORMATS[call.format].error(exc, call.request_id)
-        entry.status = reply.status
-        answer = reply.status, error_headers(exc), reply.body
-        return Last(lambda: client.send(*answer), len(reply.body))
-
-    def _leave(self, work: Work) -> Last:
-        """Cancelled: the client hung up, or we stop.
-
-        A client that hung up after the terminal event had been served; before it, it had not.
-        """
-        observer, exchange, entry = work.observer, work.exchange, work.entry
-        served = observer is not None and observer.complete and observer.failed is None
-        if exchange is not None:
-            exchange.leave(served=served)
-            if exchange.sent:
-                self._note_usage(work, observer.usage if observer else None, complete=served)
-        if served:
-            entry.outcome, entry.status = "ok", exchange.status if exchange is not None else 200
-            return Last(_nothing if work.client.gone else work.client.end)
-        if not work.client.gone:
-            return self._break_off(work)
-        self._note_failure(work, ClientGone("The client left."), started=False)
-        entry.status = ClientGone.default_status
-        return Last(_nothing)
-
-    def _break_off(self, work: Work) -> Last:
-        """We stop, and the client is still there: it hears so, in its own format."""
-        exc = NoUpstream("relayd is shutting down.", code="shutting_down", retry_after=5)
-        if work.exchange is None or work.exchange.mode != "stream" or work.observer is None:
-            return self._fail(work, exc)
-        self._note_failure(work, exc, started=True)
-        work.entry.status = work.exchange.status
-        rest = work.observer.finish() + work.observer.error_event(exc, work.call.request_id)
-        return Last(lambda: work.client.end(rest), len(rest))
+        door = lease.door
+        refused_before = door.refused
+        lease.fail(_lesson(attempt, problem), now)
+        if isinstance(problem, UpstreamError):
+            self._meter.attempt(door.spec.name, door.key.name, problem.code)
+            self._faults.note(door.name, problem.code, now)
+        if door.refused and not refused_before:
+            log.error(
+                "upstream key %s is taken out: its provider refused it; `relayd upstream enable %s`"
+                " takes it back",
+                door.name,
+                door.name,
+            )
+        if self.lobby.waiting:
+            self.lobby.stir()
 
     def _settle(self, work: Work, to_come: int = 0) -> None:
         """End the request in the books, once. `to_come`: bytes that its last act will send."""
-        entry, call = work.entry, work.call
+        entry, call, attempt = work.entry, work.call, work.attempt
         now = self._clock()
         entry.duration = now - call.started
-        if work.exchange is not None and work.exchange.first_byte_at is not None:
-            entry.first_byte = work.exchange.first_byte_at - call.started
         entry.bytes_in = work.client.bytes_in
         entry.bytes_out = work.client.bytes_out + to_come
-        if work.lease is not None:
-            work.lease.release()
+        rule = ""
+        if attempt is not None:
+            rule = attempt.lease.rule
+            self._settle_attempt(work, attempt, now)
         # A failing store must not be filled up by requests that were never let in.
-        if work.lease is not None or not self._ledger.full:
+        if attempt is not None or not self._ledger.full:
             self._ledger.add(entry)
-        self._meter.settle(entry, work.rule)
-        if entry.outcome in UPSTREAM_FAULTS:
-            self._faults.note(entry.upstream, entry.error_code, now)
+        self._meter.settle(entry, rule)
+        if isinstance(work.failure, NoUpstream) and work.failure.detail:
+            self._faults.unserved(entry.model_asked[:100], work.failure.detail, now)
+
+    def _settle_attempt(self, work: Work, attempt: Attempt, now: float) -> None:
+        entry, lease, exchange = work.entry, attempt.lease, attempt.exchange
+        if exchange.first_byte_at is not None:
+            entry.first_byte = exchange.first_byte_at - work.call.started
+        entry.upstream, entry.upstream_key = lease.spec.name, lease.door.key.name
+        entry.model_used, entry.format_out = lease.model, work.call.format
+        entry.upstream_request_id = attempt.upstream_id
+        if work.attempts is not None:
+            entry.attempts = work.attempts.count
+        failure = work.failure
+        if isinstance(failure, UpstreamError):
+            self._end(attempt, failure)
+        elif isinstance(failure, ClientGone) or entry.outcome not in ("ok", "bad_request"):
+            lease.leave(now)
+        else:
+            self._succeed(work, attempt, now)
+        if self.lobby.waiting:
+            self.lobby.stir()
+
+    def _succeed(self, work: Work, attempt: Attempt, now: float) -> None:
+        entry, lease = work.entry, attempt.lease
+        tokens = entry.usage.total if entry.usage_source == "reported" else None
+        lease.succeed(now, attempt.first_byte(), tokens)
+        self._meter.attempt(lease.spec.name, lease.door.key.name, "ok")
+        attempts = work.attempts
+        if attempts is None or not attempts.route.pool.has_choice:
+            return
+        self.pools.remember(attempts.route, lease, attempts.wanted, now)
+        if work.response_id and work.call.format == "responses":
+            digest = digest_of(entry.account_id or 0, "", work.response_id.encode())
+            self.pools.affinity.keep(digest, lease.door.name, now)
 
 
-def _nothing() -> None:
-    """There is nobody to send anything to."""
-
-
-def error_headers(exc: RelayError) -> RawHeaders:
-    """Headers that an error adds: when to try again, and whether that can help."""
-    headers: RawHeaders = [(b"content-type", b"application/json")]
-    if exc.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(exc.retry_after))))
-    if exc.code == "upstream_credential":
-        headers.append((b"x-should-retry", b"false"))
+def _headers(attempts: Attempts) -> RawHeaders:
+    """What the reply says of the way to it: after how many attempts, and which model answered."""
+    headers: RawHeaders = []
+    if attempts.count > 1:
+        headers.append((b"x-relayd-attempts", b"%d" % attempts.count))
+    if attempts.fell_back:
+        headers.append((b"x-relayd-model", attempts.route.asked.encode("utf-8", "replace")))
     return headers
+
+
+def _lesson(attempt: Attempt, problem: RelayError) -> RelayError:
+    """What an attempt's end teaches its key. One that lost a race before its first byte was silent
+    for longer than usual: were that nothing, a silent upstream would never be found out."""
+    if isinstance(problem, Lost) and attempt.exchange.first_byte_at is None:
+        return NoAnswer("It was slower than another attempt.")
+    return problem

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from typing import TypeVar
 
+T = TypeVar("T")
 log = logging.getLogger("relayd")
 
 
@@ -39,3 +41,8 @@ class Tasks:
         self._running.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("task %s died", task.get_name(), exc_info=task.exception())
+
+
+def child(work: Coroutine[None, None, T]) -> asyncio.Task[T]:
+    """A task whose caller keeps it, and awaits or cancels it before returning itself."""
+    return asyncio.get_running_loop().create_task(work)

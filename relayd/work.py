@@ -1,44 +1,24 @@
-"""The records of one request on its way, and what the relay asks of its surroundings.
+"""The records of one request on its way, and what the relay asks of its books.
 
-A `Call` is what the client asked for; `Work` gathers what becomes known, chapter by chapter,
-because `settle` must be able to end the request wherever it stands. The protocols say the little
-that the relay needs of a client, a ledger and a meter: the web side and the daemon bring the real
-ones.
+`Work` gathers what becomes known, chapter by chapter, because `settle` must be able to end the
+request wherever it stands. The protocols say the little that the relay needs of a ledger and a
+meter: the daemon brings the real ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from relayd.forward import ClientSide, Exchange, RawHeaders, Watch
-from relayd.model import Entry, FormatName
-from relayd.policy.pools import Lease
-from relayd.upstream.provider import Provider
+from relayd.attempt import Attempt
+from relayd.call import Call, Client
+from relayd.errors import RelayError
+from relayd.forward import Exchange
+from relayd.model import Entry
+from relayd.policy.attempts import Attempts
 from relayd.wire.head import Head
 from relayd.wire.passthrough import Passthrough
-from relayd.wire.paths import Target
-
-
-class Client(ClientSide, Protocol):
-    """The client's side of a request: its body, and where the reply goes."""
-
-    bytes_in: int
-    bytes_out: int
-
-    @property
-    def gone(self) -> bool:
-        """Whether the client has closed the connection."""
-
-    async def read_body(self) -> bytes:
-        """The whole body, within the limits; raises BadCall."""
-
-    def send(self, status: int, headers: RawHeaders, body: bytes) -> None:
-        """Send a whole response."""
-
-    def end(self, data: bytes = b"") -> None:
-        """Send the last bytes of a started response and end it."""
 
 
 class Ledger(Protocol):
@@ -55,34 +35,33 @@ class Meter(Protocol):
 
     def settle(self, entry: Entry, rule: str) -> None: ...
 
-
-class Call(NamedTuple):
-    """What a client asked for, before its body is read."""
-
-    request_id: str
-    format: FormatName
-    target: Target | None
-    credential: str
-    headers: Iterable[tuple[bytes, bytes]]
-    started: float
-    started_at: float
-    path: str
+    def attempt(self, upstream: str, key: str, result: str) -> None: ...
 
 
 @dataclass(slots=True)
 class Work:
-    """One request on its way: what `settle` needs to know, filled in as it becomes known."""
+    """One request on its way: what `settle` needs to know, filled in as it becomes known.
+
+    `attempt` is the one that stands: under way, or the last there was. `failure` is what it came to
+    after all, where that is the upstream's fault.
+    """
 
     call: Call
     client: Client
     entry: Entry
-    rule: str = ""
-    lease: Lease | None = None
     head: Head | None = None
-    exchange: Exchange | None = None
-    observer: Passthrough | None = None
-    provider: Provider | None = None
-    watch: Watch | None = None
+    attempts: Attempts | None = None
+    attempt: Attempt | None = None
+    failure: RelayError | None = None
+    response_id: str = ""
+
+    @property
+    def exchange(self) -> Exchange | None:
+        return self.attempt.exchange if self.attempt is not None else None
+
+    @property
+    def observer(self) -> Passthrough | None:
+        return self.attempt.observer if self.attempt is not None else None
 
 
 class Last(NamedTuple):

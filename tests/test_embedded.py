@@ -18,7 +18,7 @@ def test_it_stands_for_a_live_and_a_dead_upstream() -> None:
         live, dead = demo.specs(alone=False)
         assert (live.name, dead.name) == ("demo", "demo-dead-port")
         for spec, refused in ((live, False), (dead, True)):
-            parts = urlsplit(spec.base_url)
+            parts = urlsplit(spec.base_urls[0])
             with socket.socket() as probe:
                 assert bool(probe.connect_ex((parts.hostname or "", parts.port or 0))) is refused
         await demo.close()

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from relayd.errors import ClientGone, NoAnswer
-from relayd.forward import HOLD_LIMIT, Exchange, Patience, Watch
+from relayd.errors import BadReply, ClientGone, NoAnswer, RelayError
+from relayd.forward import GUARD_LIMIT, HOLD_LIMIT, Exchange
 from relayd.model import Timeouts
+from relayd.sides import RawHeaders
+from relayd.watch import Patience, Watch
 from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
 from relayd.wire.passthrough import Passthrough
@@ -24,6 +26,23 @@ MESSAGES = SPEECHES["messages"]
 PATIENCE = Patience(Timeouts(first_byte=20, stall=30, total=100), keepalive=8, client=40)
 
 
+class Deciding:
+    """An owner that lets replies through unless told otherwise, and judges first errors as told."""
+
+    def __init__(self) -> None:
+        self.lets_through = True
+        self.judgement: RelayError | None = None
+
+    def claim(self, status: int) -> bool:
+        return self.lets_through
+
+    def stream_headers(self, headers: RawHeaders) -> RawHeaders:
+        return headers
+
+    def first_error(self, data: bytes) -> RelayError | None:
+        return self.judgement
+
+
 class Scene:
     """An exchange of a messages stream between a noting client and a noting upstream."""
 
@@ -32,7 +51,8 @@ class Scene:
         self.client = NotingClient(self.happened, b"")
         self.watch = Watch(patience, asyncio.get_running_loop())
         observer = observer_of_messages() if stream else None
-        self.exchange = Exchange(self.client, observer, lambda headers: headers, self.watch)
+        self.owner = Deciding()
+        self.exchange = Exchange(self.client, observer, self.owner, self.watch)
         self.exchange.attach(NotingConnection(self.happened))
         self.start = self.exchange.sent_at
 
@@ -221,5 +241,112 @@ def test_a_watch_runs_only_while_there_is_something_to_watch() -> None:
         assert scene.watch._timer is not None
         assert isinstance(await scene.exchange.done, NoAnswer)
         await until(lambda: scene.watch._timer is None)
+
+    run(work)
+
+
+PING = MESSAGES.keepalive
+FIRST_ERROR = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error"}}\n\n'
+
+
+def streaming(judgement: RelayError | None = None) -> Scene:
+    """A scene whose upstream has promised a stream."""
+    scene = Scene()
+    scene.owner.judgement = judgement
+    scene.exchange.on_head(200, SSE)
+    return scene
+
+
+def test_nothing_goes_out_before_the_first_event_shows_that_it_is_an_answer() -> None:
+    async def work() -> None:
+        scene = streaming()
+        scene.exchange.on_body(PING)
+        scene.exchange.on_body(b": a comment\n\n")
+        scene.exchange.on_body(MESSAGES.opening[:20])
+        assert scene.happened == []
+        assert not scene.exchange.started
+        scene.exchange.on_body(MESSAGES.opening[20:])
+        assert scene.client.received == PING + b": a comment\n\n" + MESSAGES.opening
+        assert scene.happened == ["client: head", "client: bytes"]
+
+    run(work)
+
+
+def test_an_error_that_comes_first_ends_the_exchange_before_the_client_hears_of_it() -> None:
+    async def work() -> None:
+        problem = BadReply("overloaded")
+        for pieces in ([FIRST_ERROR], [PING, FIRST_ERROR[:30], FIRST_ERROR[30:]]):
+            scene = streaming(problem)
+            for piece in pieces:
+                scene.exchange.on_body(piece)
+            assert scene.problem is problem
+            assert scene.happened == ["upstream: aborted"]
+            assert not scene.exchange.started
+
+    run(work)
+
+
+def test_an_error_that_is_the_clients_own_passes_as_it_came() -> None:
+    async def work() -> None:
+        scene = streaming(None)
+        scene.exchange.on_body(FIRST_ERROR)
+        assert scene.client.received == FIRST_ERROR
+
+    run(work)
+
+
+@pytest.mark.parametrize("kind", ["nothing", "pings", "an error", "an answer"])
+def test_a_stream_that_ends_in_its_first_event_is_judged_by_that(kind: str) -> None:
+    async def work() -> None:
+        problem = BadReply("overloaded")
+        scene = streaming(problem)
+        only = MESSAGES.opening.split(b"\n\n")[0]
+        body = {
+            "nothing": b":",
+            "pings": PING,
+            "an error": FIRST_ERROR.rstrip(),
+            "an answer": only,
+        }[kind]
+        scene.exchange.on_body(body)
+        scene.exchange.on_end()
+        assert scene.exchange.started == (kind == "an answer")
+        if kind == "an answer":
+            assert scene.problem is None
+            assert scene.client.received == only + b"\n\n"
+        elif kind == "an error":
+            assert scene.problem is problem
+        else:
+            assert isinstance(scene.problem, BadReply)
+            assert "before it began" in scene.problem.message
+
+    run(work)
+
+
+def test_pings_are_kept_back_only_so_long_and_so_many() -> None:
+    async def work() -> None:
+        quiet = streaming()
+        quiet.exchange.on_body(PING)
+        assert quiet.after(7.9) == ""
+        assert quiet.after(8.0) == ""  # the ping was something: silence counts from here
+        assert quiet.after(16.1) == "client: bytes"
+        assert quiet.client.received == PING + MESSAGES.keepalive
+        noisy = streaming()
+        for _ in range(GUARD_LIMIT // len(PING) + 1):
+            noisy.exchange.on_body(PING)
+        assert noisy.client.received.startswith(PING * 100)
+
+    run(work)
+
+
+def test_a_reply_that_another_attempt_has_beaten_goes_nowhere() -> None:
+    async def work() -> None:
+        for stream in (True, False):
+            scene = Scene(stream=stream)
+            scene.owner.lets_through = False
+            scene.exchange.on_head(200, SSE)
+            scene.exchange.on_body(MESSAGES.opening)
+            scene.exchange.on_end()
+            assert scene.happened == []
+            assert not scene.exchange.started
 
     run(work)

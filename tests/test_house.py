@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from relayd import config, model
+from relayd import config, model, routing
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FUNCTION = 60
@@ -28,6 +28,13 @@ TESTED_ELSEWHERE = {
     "relayd/cli_": "the commands are run as commands, in tests/cli and tests/e2e",
     "relayd/store/": "one contract suite for every backend, tests/store/test_contract.py",
     "relayd/work.py": "records without behaviour",
+    "relayd/call.py": "records without behaviour",
+    "relayd/sides.py": "Protocols",
+    "relayd/routing.py": "records without behaviour",
+    "relayd/watch.py": "with what it watches: tests/test_forward.py",
+    "relayd/attempt.py": "told by transcripts: tests/test_relay.py, tests/test_relay_attempts.py",
+    "relayd/hedge.py": "told by transcripts: tests/test_relay_attempts.py",
+    "relayd/replies.py": "told by transcripts: tests/test_relay.py",
     "relayd/sockets.py": "seen through both sides: tests/upstream and tests/web",
     "relayd/embedded.py": "every test in tests/e2e talks to it",
 }
@@ -206,7 +213,26 @@ def test_the_list_of_exceptions_has_no_dead_entries() -> None:
 
 @pytest.mark.parametrize(
     "record",
-    [config.Config, config.Limits, config.LedgerConfig, config.MetricsConfig, model.Timeouts],
+    [
+        config.Config,
+        config.Limits,
+        config.LedgerConfig,
+        config.MetricsConfig,
+        config.AdminConfig,
+        model.Timeouts,
+        model.UpstreamSpec,
+        model.UpstreamKey,
+        model.KeyLimits,
+        model.Proxy,
+        model.Edits,
+        model.ProbeRules,
+        routing.Routing,
+        routing.BreakerRules,
+        routing.RetryRules,
+        routing.AffinityRules,
+        routing.WaitingRules,
+        routing.ModelRouting,
+    ],
 )
 def test_every_option_is_read_by_someone(record: type) -> None:
     """An option that nothing reads is a promise not kept."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
+import orjson
 import pytest
 
-from relayd.errors import BadReply, BadStatus
-from relayd.judge import judge, retry_after
+from relayd.errors import BadReply, BadStatus, RelayError
+from relayd.judge import first_event_error, judge
 from relayd.model import FormatName
 from tests.support.speech import FORMATS, SPEECHES
+from tests.wire.cuts import observer
 
 JSON = [(b"content-type", b"application/json")]
 ERROR = b'{"error": {"message": "no", "code": 1}}'
+NOW = 1795251600.0  # Sat, 21 Nov 2026 09:00:00 GMT
 
 
 @pytest.fixture(params=FORMATS)
@@ -83,34 +84,171 @@ def test_a_200_without_an_answer_is_a_failure(name: FormatName, body: bytes) -> 
         judge(name, "generate", 200, JSON, body)
 
 
+def test_a_200_that_does_not_claim_to_be_json_passes_and_is_the_upstreams(
+    name: FormatName,
+) -> None:
+    verdict = judge(name, "generate", 200, [(b"content-type", b"text/plain")], b"hello")
+    assert (verdict.status, verdict.outcome) == (200, "upstream_error")
+    assert verdict.error_code == "upstream_not_json"
+
+
 def test_a_failed_response_object_is_a_proper_answer() -> None:
     body = b'{"id":"r1","object":"response","status":"failed","error":{"code":"x","message":"no"}}'
     verdict = judge("responses", "generate", 200, JSON, body)
     assert (verdict.status, verdict.outcome) == (200, "upstream_error")
 
 
-NOW = datetime(2026, 11, 21, 9, 0, 0, tzinfo=UTC)
-TIMES = {
-    b"7": 7.0,
-    b"0.5": 0.5,
-    b"-1": 0.0,
-    b"Sat, 21 Nov 2026 09:00:30 GMT": 30.0,
-    b"Sat, 21 Nov 2026 08:00:00 GMT": 0.0,
-    b"soon": None,
-    b"": None,
-}
+@pytest.mark.parametrize(
+    ("headers", "body", "wait"),
+    [
+        ([(b"retry-after", b"7")], ERROR, 7),
+        ([(b"x-ratelimit-remaining-tokens", b"0"), (b"x-ratelimit-reset-tokens", b"6s")], b"", 6),
+        ([], b'{"error":{"details":[{"retryDelay":"34s"}]}}', 34),
+        ([(b"retry-after", b"Sat, 21 Nov 2026 09:00:30 GMT")], b"", 30),
+        ([], ERROR, None),
+    ],
+)
+def test_a_rate_limit_may_be_tried_elsewhere_and_tells_how_long_it_lasts(
+    name: FormatName, headers: list[tuple[bytes, bytes]], body: bytes, wait: float | None
+) -> None:
+    retry = judge(name, "generate", 429, headers, body, now=NOW).retry
+    assert retry is not None
+    assert (retry.status, retry.upstream_status, retry.code) == (429, 429, "rate_limit_exceeded")
+    assert (retry.retry_after, retry.retryable) == (wait, True)
 
 
-@pytest.mark.parametrize(("written", "seconds"), TIMES.items())
-def test_retry_after_is_read_in_all_its_forms(written: bytes, seconds: float | None) -> None:
-    assert retry_after([(b"retry-after", written)], NOW) == seconds
+def test_a_request_that_the_upstream_gave_up_on_may_be_tried_elsewhere(name: FormatName) -> None:
+    verdict = judge(name, "generate", 408, JSON, ERROR)
+    assert (verdict.status, verdict.outcome) == (408, "bad_request")
+    assert verdict.retry is not None
+    assert (verdict.retry.status, verdict.retry.upstream_status) == (408, 408)
 
 
-def test_milliseconds_win_over_seconds() -> None:
-    assert retry_after([(b"retry-after", b"9"), (b"retry-after-ms", b"1500")]) == 1.5
-    assert retry_after([]) is None
+@pytest.mark.parametrize("status", [200, 400, 404, 422])
+def test_nothing_else_that_passes_is_tried_elsewhere(name: FormatName, status: int) -> None:
+    reply = SPEECHES[name].reply if status == 200 else ERROR
+    assert judge(name, "generate", status, JSON, reply).retry is None
 
 
-@pytest.mark.parametrize("written", [b"nan", b"inf", b"1e400"])
-def test_a_retry_after_that_is_no_time_is_none(written: bytes) -> None:
-    assert retry_after([(b"retry-after", written)]) is None
+def test_googles_word_for_a_bad_key_is_trouble_with_our_credential() -> None:
+    body = b'{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID"}]}}'
+    with pytest.raises(BadStatus) as caught:
+        judge("gemini", "generate", 400, JSON, body)
+    assert (caught.value.code, caught.value.upstream_status) == ("upstream_credential", 401)
+
+
+def first(name: FormatName, value: object) -> RelayError | None:
+    return first_event_error(name, orjson.dumps(value))
+
+
+def in_event(name: FormatName, error: dict[str, object]) -> list[object]:
+    """The shapes in which `error` may begin a stream of this format."""
+    shapes: list[object] = [{"error": error}, {"type": "error", "error": error}]
+    if name == "responses":
+        shapes.append({"type": "response.failed", "response": {"id": "r", "error": error}})
+    if name == "gemini":
+        shapes.append([{"error": error}])
+    if "type" not in error:
+        shapes.append({"type": "error", **error})
+    return shapes
+
+
+# What an error says -> the status that it has as a whole reply, None for a client's mistake.
+FIRST_EVENTS: list[tuple[dict[str, object], int | None]] = [
+    ({"type": "overloaded_error", "message": "Overloaded"}, 529),
+    ({"type": "api_error"}, 500),
+    ({"type": "server_error", "code": "server_is_overloaded"}, 503),
+    ({"type": "service_unavailable_error", "code": None}, 503),
+    ({"code": "server_error"}, 500),
+    ({"code": 503, "status": "UNAVAILABLE"}, 503),
+    ({"code": "502"}, 502),
+    ({"code": 504, "status": "DEADLINE_EXCEEDED"}, 504),
+    ({"status": "INTERNAL"}, 500),
+    ({"code": 499, "status": "CANCELLED"}, 500),
+    ({"code": 408}, 408),
+    ({"type": "timeout_error"}, 504),
+    ({"message": "what now?"}, 500),
+    ({"code": "a_word_of_tomorrow", "type": ["x"]}, 500),
+    ({"code": 42}, 500),
+    ({"code": "\u00b2\u00b2\u00b2"}, 500),
+    ({"type": "rate_limit_error"}, 429),
+    ({"type": "tokens", "code": "rate_limit_exceeded"}, 429),
+    ({"code": "insufficient_quota"}, 429),
+    ({"code": 429, "status": "RESOURCE_EXHAUSTED"}, 429),
+    ({"type": "x", "details": {"error_code": "ramp_limit_exceeded"}}, 429),
+    ({"type": "authentication_error"}, 401),
+    ({"type": "invalid_request_error", "code": "invalid_api_key"}, 401),
+    ({"code": 400, "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}, 401),
+    ({"type": "billing_error"}, 402),
+    ({"type": "permission_error"}, 403),
+    ({"code": 403, "status": "PERMISSION_DENIED"}, 403),
+    ({"type": "invalid_request_error", "message": "no"}, None),
+    ({"type": "invalid_request_error", "code": "context_length_exceeded"}, None),
+    ({"code": "context_length_exceeded"}, None),
+    ({"code": "invalid_prompt"}, None),
+    ({"code": "unsupported_parameter"}, None),
+    ({"code": 400, "type": "BadRequestError"}, None),
+    ({"code": 400, "status": "INVALID_ARGUMENT"}, None),
+    ({"status": "FAILED_PRECONDITION"}, None),
+    ({"code": 404, "status": "NOT_FOUND"}, None),
+    ({"type": "not_found_error"}, None),
+    ({"type": "request_too_large"}, None),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), FIRST_EVENTS)
+def test_an_error_that_begins_a_stream_means_what_it_says(
+    name: FormatName, error: dict[str, object], status: int | None
+) -> None:
+    for value in in_event(name, error):
+        found = first(name, value)
+        assert isinstance(found, BadStatus) is (status is not None), value
+        assert found is None or (isinstance(found, BadStatus) and found.upstream_status == status)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        ({"type": "overloaded_error"}, 503, "overloaded"),
+        ({"code": 500}, 502, "upstream_500"),
+        ({"code": 504}, 504, "upstream_504"),
+        ({"code": 429}, 429, "rate_limit_exceeded"),
+        ({"code": 401}, 502, "upstream_credential"),
+    ],
+)
+def test_an_error_that_begins_a_stream_is_reworded_as_a_whole_reply_would_be(
+    name: FormatName, error: dict[str, object], status: int, code: str
+) -> None:
+    found = first(name, {"error": {**error, "message": "it says why"}})
+    assert found is not None
+    assert (found.status, found.code) == (status, code)
+    assert ("it says why" in found.message) is (code != "upstream_credential")
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"error":"down"}', b'{"error":["x"]}', b"{}"])
+def test_an_error_of_an_unknown_shape_is_the_upstreams(name: FormatName, data: bytes) -> None:
+    found = first_event_error(name, data)
+    assert isinstance(found, BadStatus) and found.upstream_status == 500
+
+
+def test_a_failed_response_without_a_reason_is_the_upstreams() -> None:
+    value = {"type": "response.failed", "response": {"status": "failed", "error": None}}
+    found = first("responses", value)
+    assert isinstance(found, BadStatus) and found.upstream_status == 500
+
+
+def test_an_error_that_begins_a_stream_may_tell_when_to_come_back() -> None:
+    data = b'{"error":{"code":429,"details":[{"retryDelay":"34s"}]}}'
+    date = [(b"retry-after", b"Sat, 21 Nov 2026 09:00:30 GMT")]
+    for headers, wait in (([], 34), (date, 30)):
+        found = first_event_error("gemini", data, headers, now=NOW)
+        assert found is not None and found.retry_after == wait
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_the_observer_keeps_is_what_is_judged(name: FormatName) -> None:
+    for value in in_event(name, {"type": "overloaded_error", "code": 529})[:3]:
+        watch = observer(name)
+        watch.feed(b"data: " + orjson.dumps(value) + b"\n\n")
+        found = first_event_error(name, watch.first_error_event)
+        assert isinstance(found, BadStatus) and found.upstream_status == 529

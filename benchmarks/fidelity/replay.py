@@ -35,6 +35,8 @@ CONFIG = """\
 listen: 127.0.0.1:0
 database: {database}
 demo: "off"
+# Recorded failures are to pass as they are: no second attempts, nobody taken out.
+routing: {{retries: {{attempts: 1}}, breaker: {{enabled: off}}, longest_cooldown: 0}}
 upstreams:
   recorded:
     dialect: relay

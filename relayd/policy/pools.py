@@ -1,27 +1,37 @@
-"""Which upstream serves a model: who offers it, in which format, and whose turn it is.
+"""Which upstream key serves a model: who offers it, in which format, and whose turn it is.
 
-An upstream's rules map public names to its own. Within one upstream the exact name beats
-wildcards, and among wildcards the longest literal start wins. Across upstreams those that speak
-the client's format are candidates; the exact name beats wildcards there too, and equals take turns
-by weight. The turns belong to the set of rules
-that match, not to the model: all models behind `gpt-*` share one rotation, so state is bounded by
-the configuration, whatever names clients invent. What a name resolves to is remembered, in a
-bounded table, for the hot path.
+An upstream's rules map public names to its own. Within one upstream the exact name beats wildcards,
+and among wildcards the longest literal start wins. Across upstreams those that speak the client's
+format are candidates, and the exact name beats wildcards there too. The keys of the candidates are
+a pool (`pool`), where tiers, affinity, strategy and health decide. Pools belong to the set of rules
+that match, not to the model: all models behind `gpt-*` share one, so state is bounded by the
+configuration, whatever names clients invent. What a name resolves to is remembered, in a bounded
+table, for the hot path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from relayd.errors import BadCall, NoUpstream, Refused
-from relayd.model import FormatName, UpstreamSpec
+from relayd.errors import BadCall, Refused
+from relayd.model import FormatName, ModelRule, UpstreamSpec
+from relayd.policy.affinity import Affinity
+from relayd.policy.breakers import Breaker
+from relayd.policy.budget import RetryBudget
+from relayd.policy.doors import Door, Site
+from relayd.policy.explain import no_upstream, report
 from relayd.policy.globs import Glob, fill
-from relayd.policy.rotation import Rotation
+from relayd.policy.lease import Lease
+from relayd.policy.pool import Pool, Target, Wanted
+from relayd.policy.reports import DoorReport
+from relayd.policy.tiers import Member
+from relayd.routing import ModelRouting, Routing
 
 REMEMBERED_NAMES = 4096
 REMEMBERED_LENGTH = 256  # a longer model name is looked up anew: memory stays bounded
-REMEMBERED_ROTATIONS = 4096
+REMEMBERED_POOLS = 1024
 
 
 class Choice(NamedTuple):
@@ -29,7 +39,7 @@ class Choice(NamedTuple):
 
     spec: UpstreamSpec
     model: str
-    rule: str
+    rule: ModelRule
 
 
 class Listed(NamedTuple):
@@ -39,38 +49,20 @@ class Listed(NamedTuple):
     owner: str
 
 
-class Door:
-    """How many requests one upstream holds. Lives as long as the upstream's name does."""
+class Route(NamedTuple):
+    """How one model in one format is served.
 
-    __slots__ = ("in_flight", "name")
+    Arguments:
+        asked: the public name.
+        pool: who can serve it.
+        models: by door, the upstream's name of it.
+        fallbacks: public names to ask for instead.
+    """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.in_flight = 0
-
-    def __repr__(self) -> str:
-        return f"{self.name}: {self.in_flight} in flight"
-
-
-class Lease:
-    """A choice taken: the upstream holds one request more until `release`."""
-
-    __slots__ = ("_door", "model", "rule", "spec")
-
-    def __init__(self, choice: Choice, door: Door) -> None:
-        self.spec, self.model, self.rule = choice
-        self._door: Door | None = door
-        door.in_flight += 1
-
-    def __repr__(self) -> str:
-        state = "released" if self._door is None else "held"
-        return f"Lease({self.spec.name}, {self.model}, by rule {self.rule}, {state})"
-
-    def release(self) -> None:
-        """Give the place back; a second call does nothing."""
-        if self._door is not None:
-            self._door.in_flight -= 1
-            self._door = None
+    asked: str
+    pool: Pool
+    models: dict[str, str]
+    fallbacks: tuple[str, ...]
 
 
 class _Catalogue:
@@ -88,44 +80,99 @@ class _Catalogue:
     def find(self, model: str) -> Choice | None:
         rule = self._exact.get(model)
         if rule is not None:
-            return Choice(self.spec, rule.target or model, rule.pattern)
+            return Choice(self.spec, rule.target or model, rule)
         for glob, rule in self._globs:
             stars = glob.match(model)
             if stars is not None:
-                name = fill(rule.target, stars) if rule.target else model
-                return Choice(self.spec, name, rule.pattern)
+                return Choice(self.spec, fill(rule.target, stars) if rule.target else model, rule)
         return None
 
 
-class _Route(NamedTuple):
-    """The candidates for one model in one format, and the rotation that they share with others."""
-
-    choices: tuple[Choice, ...]
-    rotation: Rotation
-
-
 class Pools:
-    """All upstreams. Owns their doors (requests in flight) and rotations, also over a `reload`."""
+    """All upstreams. Owns doors, sites, pools, the table of conversations and the budget of
+    retries, also over a `reload`.
 
-    def __init__(self, specs: Sequence[UpstreamSpec]) -> None:
-        self._doors: dict[str, Door] = {}
-        self._rotations: dict[tuple[tuple[str, str, int], ...], Rotation] = {}
-        self._routes: dict[tuple[str, str], _Route] = {}
-        self.reload(specs)
+    Arguments:
+        specs: the upstreams.
+        routing: the rules.
+        rng: draws and jitter.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[UpstreamSpec],
+        routing: Routing | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._rng = rng or random.Random()  # noqa: S311 - fairness, not secrecy
+        self.doors: dict[str, Door] = {}
+        self._sites: dict[tuple[str, str], Site] = {}
+        self._pools: dict[tuple[object, ...], Pool] = {}
+        self._routes: dict[tuple[str, str], Route] = {}
+        self.routing = Routing()
+        self.affinity = Affinity(self.routing.affinity)
+        self.budget = RetryBudget(self.routing.retries)
+        self._matches: list[tuple[Glob, ModelRouting]] = []
+        self._exact_routing: dict[str, ModelRouting] = {}
+        self.reload(specs, routing)
 
     def __repr__(self) -> str:
-        return f"Pools({', '.join(map(repr, self._doors.values())) or 'no upstreams'})"
+        return f"Pools({', '.join(map(repr, self.doors.values())) or 'no upstreams'})"
 
-    def reload(self, specs: Sequence[UpstreamSpec]) -> None:
-        """Replace the upstreams; names that stay keep their requests in flight and their turns."""
+    def reload(self, specs: Sequence[UpstreamSpec], routing: Routing | None = None) -> None:
+        """Replace the upstreams; names that stay keep what is known of them."""
+        if routing is not None and routing != self.routing:
+            self._reroute(routing)
         self._catalogues = [_Catalogue(spec) for spec in specs]
-        self._doors = {s.name: self._doors.get(s.name) or Door(s.name) for s in specs}
+        self._sites = {
+            (s.name, url): self._sites.get((s.name, url)) or self._new_site()
+            for s in specs
+            for url in s.base_urls
+        }
+        before = self.doors
+        self.doors = {door.name: door for spec in specs for door in self._doors_of(spec)}
+        for name in before.keys() - self.doors.keys():
+            before[name].disabled = True  # requests that wait may still know it
         self._listing = tuple(_listed(specs))
         self._routes.clear()
+        self._pools = {
+            key: pool
+            for key, pool in self._pools.items()
+            if all(self.doors.get(m.door.name) is m.door for m in pool.members)
+        }
+        self.wake()
+
+    def _reroute(self, routing: Routing) -> None:
+        """Go by other rules; what was built for those of before is built anew."""
+        old, self.routing = self.routing, routing
+        self._pools.clear()
+        if routing.breaker != old.breaker:
+            self._sites.clear()
+        if routing.retries != old.retries:
+            self.budget = RetryBudget(routing.retries)
+        if routing.affinity != old.affinity:
+            self.affinity = Affinity(routing.affinity)
+        self._matches = [(Glob(m.pattern), m) for m in routing.models if "*" in m.pattern]
+        self._exact_routing = {m.pattern: m for m in routing.models if "*" not in m.pattern}
+
+    def _new_site(self) -> Site:
+        return Site(Breaker(self.routing.breaker, self._rng))
+
+    def _doors_of(self, spec: UpstreamSpec) -> Iterator[Door]:
+        sites = [self._sites[spec.name, url] for url in spec.base_urls]
+        for key in spec.keys:
+            door = self.doors.get(f"{spec.name}/{key.name}")
+            if door is None:
+                door = Door(spec, key, sites, self.routing, self._rng)
+            else:
+                door.adopt(spec, key, sites, self.routing)
+            yield door
+
+    # --- what there is --------------------------------------------------------------------------
 
     def in_flight(self, upstream: str) -> int:
         """How many requests that upstream holds."""
-        return self._doors[upstream].in_flight
+        return sum(d.in_flight for d in self.doors.values() if d.spec.name == upstream)
 
     def listing(self) -> tuple[Listed, ...]:
         """The models that can be named (no wildcards), in configured order, each once."""
@@ -141,54 +188,100 @@ class Pools:
         Those that spell the name out come alone: whoever lists a model means it more than `*`.
         """
         found = [choice for choice in self._offers(model) if format in choice.spec.formats]
-        return [choice for choice in found if "*" not in choice.rule] or found
+        return [choice for choice in found if not choice.rule.is_wildcard] or found
 
-    def choose(
-        self, model: str, format: FormatName, *, tried: frozenset[str] = frozenset()
-    ) -> Lease:
-        """Whose turn it is to serve the model, leaving out the upstreams named in `tried`.
+    def report(self, now: float) -> list[DoorReport]:
+        """How every door does, in configured order."""
+        return [report(door, now) for door in self.doors.values()]
+
+    # --- choosing -------------------------------------------------------------------------------
+
+    def route(self, model: str, format: FormatName) -> Route:
+        """How a model is served.
 
         Raises Refused (404) when nobody offers the model, BadCall (400) when it is offered in other
-        formats only, NoUpstream (503) when everyone was tried.
+        formats only.
         """
-        route = self._routes.get((model, format)) or self._route(model, format)
-        if tried:
-            without = {i for i, choice in enumerate(route.choices) if choice.spec.name in tried}
-            turn = route.rotation.next(without)
+        return self._routes.get((model, format)) or self._route(model, format)
+
+    def choose(
+        self, route: Route, wanted: Wanted, now: float, tried: Collection[Target] = ()
+    ) -> Lease:
+        """Whose turn it is to serve a request, leaving out the targets in `tried`.
+
+        Raises NoUpstream when nobody can, AllFull when waiting may help.
+        """
+        found = route.pool.choose(route.models, wanted, self.affinity, now, tried)
+        if found is None:
+            doors = [member.door for member in route.pool.members]
+            raise no_upstream(doors, route.models, route.asked, wanted.tokens, now)
+        member, tier, site = found
+        lease = Lease(member.door, tier, site, route.models[member.door.name], member.rule)
+        lease.take(wanted.tokens, now)
+        return lease
+
+    def free(self, route: Route, wanted: Wanted, now: float, tried: Collection[Target]) -> bool:
+        """Whether anybody who was not tried lets the request through."""
+        return route.pool.is_free(route.models, wanted, now, tried)
+
+    def remember(self, route: Route, lease: Lease, wanted: Wanted, now: float) -> None:
+        """The request went well there: its conversation stays, if it would not go there anyway."""
+        if wanted.conversation is None or not route.pool.has_choice:
+            return
+        if route.pool.is_home(lease.door, wanted.conversation):
+            self.affinity.drop(wanted.conversation)  # it may have been elsewhere meanwhile
         else:
-            turn = route.rotation.next()
-        if turn is None:
-            raise NoUpstream(
-                f"No upstream that offers the model `{model}` could serve this request."
-            )
-        choice = route.choices[turn]
-        return Lease(choice, self._doors[choice.spec.name])
+            self.affinity.keep(wanted.conversation, lease.door.name, now)
 
-    def _offers(self, model: str) -> list[Choice]:
-        found = (catalogue.find(model) for catalogue in self._catalogues)
-        return [choice for choice in found if choice is not None]
-
-    def _route(self, model: str, format: FormatName) -> _Route:
+    def _route(self, model: str, format: FormatName) -> Route:
         choices = self.offering(model, format)
         if not choices:
             raise self._not_offered(model, format)
-        rotation = self._rotation(choices)
-        route = _Route(tuple(choices), rotation)
+        how = self._routing_of(model)
+        members = [
+            Member(self.doors[f"{choice.spec.name}/{key.name}"], choice.rule)
+            for choice in choices
+            for key in choice.spec.keys
+        ]
+        models = {
+            f"{choice.spec.name}/{key.name}": choice.model
+            for choice in choices
+            for key in choice.spec.keys
+        }
+        route = Route(model, self._pool(members, how), models, how.fallbacks)
         if len(model) <= REMEMBERED_LENGTH:
             if len(self._routes) >= REMEMBERED_NAMES:
                 self._routes.clear()
             self._routes[model, format] = route
         return route
 
-    def _rotation(self, choices: Iterable[Choice]) -> Rotation:
-        turns = tuple((c.spec.name, c.rule, c.spec.weight) for c in choices)
-        rotation = self._rotations.get(turns)
-        if rotation is None:
-            if len(self._rotations) >= REMEMBERED_ROTATIONS:
-                self._rotations.clear()
-                self._routes.clear()  # they hold rotations that would no longer be shared
-            rotation = self._rotations[turns] = Rotation([weight for _, _, weight in turns])
-        return rotation
+    def _routing_of(self, model: str) -> ModelRouting:
+        exact = self._exact_routing.get(model)
+        if exact is not None:
+            return exact
+        found = [(glob, how) for glob, how in self._matches if glob.match(model) is not None]
+        if not found:
+            return ModelRouting("")
+        return max(found, key=lambda pair: pair[0].particularity)[1]
+
+    def _pool(self, members: list[Member], how: ModelRouting) -> Pool:
+        turns = ((m.door.name, m.rule, m.door.spec.weight, m.door.spec.tier) for m in members)
+        weights = tuple(m.door.key.weight for m in members)
+        key = (how.pattern, weights, *turns)
+        pool = self._pools.get(key)
+        if pool is None:
+            if len(self._pools) >= REMEMBERED_POOLS:
+                self._pools.clear()
+                self._routes.clear()  # they hold pools that would no longer be shared
+            hedge = self.routing.hedge if how.hedge is None else how.hedge
+            strategy = how.strategy or self.routing.strategy
+            pool = Pool(members, self.routing, strategy, hedge, self._rng, self.budget)
+            self._pools[key] = pool
+        return pool
+
+    def _offers(self, model: str) -> list[Choice]:
+        found = (catalogue.find(model) for catalogue in self._catalogues)
+        return [choice for choice in found if choice is not None]
 
     def _not_offered(self, model: str, format: FormatName) -> Refused | BadCall:
         formats = sorted({name for choice in self._offers(model) for name in choice.spec.formats})
@@ -205,6 +298,51 @@ class Pools:
             f" {', '.join(formats)}.",
             param="model",
         )
+
+    # --- the operator ---------------------------------------------------------------------------
+
+    def named(self, upstream: str, key: str | None = None) -> list[Door]:
+        """The doors of an upstream, or one of them. Raises KeyError when there is none."""
+        if key is not None:
+            return [self.doors[f"{upstream}/{key}"]]
+        found = [door for door in self.doors.values() if door.spec.name == upstream]
+        if not found:
+            raise KeyError(upstream)
+        return found
+
+    def disable(self, upstream: str, key: str | None, now: float) -> None:
+        """Send nothing more there, until `enable` or a restart. Raises KeyError."""
+        for door in self.named(upstream, key):
+            door.disabled, door.disabled_at = True, now
+
+    def enable(self, upstream: str, key: str | None, now: float) -> None:
+        """Take it back, whatever was against it. Raises KeyError."""
+        for door in self.named(upstream, key):
+            door.disabled = False
+            door.reset()
+        self.wake()
+
+    def well(self, door: Door, model: str | None) -> None:
+        """A probe was answered well.
+
+        Arguments:
+            model: who answered it, by its public name or the upstream's own; None is only the list
+                of models.
+        """
+        own = next((r.target for r in door.spec.models if r.pattern == model and r.target), model)
+        door.refused = ""
+        for name, gate in door.gates().items():
+            if name == own:
+                gate.reset()
+            else:
+                gate.refused = False
+        self.wake()
+
+    def wake(self) -> None:
+        """Some door may be well before its time: ask all of them again."""
+        for pool in self._pools.values():
+            for tier in pool.tiers:
+                tier.wake()
 
 
 def _listed(specs: Iterable[UpstreamSpec]) -> list[Listed]:

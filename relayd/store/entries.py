@@ -25,8 +25,9 @@ Cell = str | int | float
 CellsOf = Callable[[Entry], list[Cell]]
 
 _PLAIN = (
-    "request_id", "started_at", "operation", "model_asked", "model_used", "upstream", "format_in",
-    "format_out", "status", "outcome", "error_code", "upstream_request_id", "usage_source",
+    "request_id", "started_at", "operation", "model_asked", "model_used", "upstream",
+    "upstream_key", "attempts", "format_in", "format_out", "status", "outcome", "error_code",
+    "upstream_request_id", "usage_source",
     "bytes_in", "bytes_out", "duration",
 )  # fmt: skip
 _MAYBE = ("first_byte", "key_id", "account_id")  # None when it does not apply

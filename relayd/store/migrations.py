@@ -107,6 +107,13 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX usage_started_at ON usage(started_at)",
         ),
     ),
+    Migration(
+        "which key of the upstream answered, after how many attempts",
+        (
+            "ALTER TABLE usage ADD COLUMN upstream_key TEXT DEFAULT ''",
+            "ALTER TABLE usage ADD COLUMN attempts INTEGER DEFAULT 0",
+        ),
+    ),
 )
 
 

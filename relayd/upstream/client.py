@@ -1,9 +1,10 @@
-"""A pool of kept-alive connections to one upstream origin.
+"""A pool of kept-alive connections to one upstream origin, direct or through a proxy.
 
 Strategy: the newest idle connection is used first, so that a quiet pool shrinks by itself; a
 sweeper closes what has been idle for `idle_timeout`. Addresses are resolved by us, remembered for a
-minute, tried in turn, and looked up again as soon as none of them can be reached. Foreign
-exceptions (sockets, TLS, DNS) become ours in this file and nowhere else.
+minute, tried in turn, and looked up again as soon as none of them can be reached; behind a proxy,
+the name is the proxy's to resolve. Foreign exceptions (sockets, TLS, DNS) become ours in this file,
+those of a proxy in `proxy`.
 
 Owned state: the idle stack, the set of all connections, the address cache. All of it changes only
 on the event loop, between awaits.
@@ -17,8 +18,11 @@ import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from relayd.errors import ConnectFailed, NoUpstream
+from relayd.model import Proxy
+from relayd.upstream import proxy as proxies
 from relayd.upstream.connection import Connection, ReplySink
 
 ADDRESS_TTL = 60.0
@@ -52,11 +56,19 @@ class UpstreamClient:
         origin: where to connect.
         limits: bounds.
         ca_file: a PEM file with the only authorities to trust, instead of the system's.
+        proxy: what to connect through, or None for straight away.
     """
 
-    def __init__(self, origin: Origin, limits: PoolLimits, ca_file: str | None = None) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        limits: PoolLimits,
+        ca_file: str | None = None,
+        proxy: Proxy | None = None,
+    ) -> None:
         self.origin = origin
         self._limits = limits
+        self._proxy = proxy
         self._loop = asyncio.get_running_loop()
         self._tls = tls_context(ca_file) if origin.tls else None
         # State: idle connections (newest last), all connections, addresses and when they were
@@ -71,8 +83,9 @@ class UpstreamClient:
         self._closed = False
 
     def __repr__(self) -> str:
+        through = f" proxy={self._proxy}" if self._proxy is not None else ""
         return (
-            f"<UpstreamClient {self.origin} open={len(self._all)} idle={len(self._idle)}"
+            f"<UpstreamClient {self.origin}{through} open={len(self._all)} idle={len(self._idle)}"
             f" connecting={self._connecting}>"
         )
 
@@ -95,14 +108,23 @@ class UpstreamClient:
                 return connection
         return None
 
-    async def open(self, pieces: Sequence[bytes | memoryview], sink: ReplySink) -> Connection:
+    async def open(
+        self,
+        pieces: Sequence[bytes | memoryview],
+        sink: ReplySink,
+        connect_timeout: float | None = None,
+    ) -> Connection:
         """Send a request on a new connection; the reply goes to `sink`.
 
+        Arguments:
+            connect_timeout: seconds to connect, where they are not those of the pool.
         Raises:
             ConnectFailed: no address could be reached; nothing was sent.
             NoUpstream: the pool is at its bound.
         """
-        connection = await self._connect()
+        if connect_timeout is None:
+            connect_timeout = self._limits.connect_timeout
+        connection = await self._connect(connect_timeout)
         connection.send(pieces, sink)
         return connection
 
@@ -123,29 +145,38 @@ class UpstreamClient:
 
     # --- connecting -----------------------------------------------------------------------------
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, within: float) -> Connection:
         if len(self._all) + self._connecting >= self._limits.max_connections:
             raise NoUpstream("All connections to the upstream are in use.", retry_after=1)
         self._connecting += 1
         try:
-            async with asyncio.timeout(self._limits.connect_timeout):
-                return await self._connect_any()
+            async with asyncio.timeout(within):
+                if self._proxy is not None:
+                    return await self._connect_through(self._proxy)
+                return await self._connect_any(within)
         except TimeoutError:
             self._forget_addresses()
-            raise ConnectFailed("Connecting to the upstream took too long.", status=504) from None
+            to = "through the proxy" if self._proxy is not None else "to the upstream"
+            raise ConnectFailed(f"Connecting {to} took too long.", status=504) from None
         except ssl.SSLError as exc:
             reason = getattr(exc, "verify_message", "") or exc.reason or "handshake failed"
             raise ConnectFailed(f"TLS to the upstream failed: {reason}.") from None
         except OSError as exc:
             self._forget_addresses()
-            raise ConnectFailed(f"The upstream cannot be reached: {_reason(exc)}.") from None
+            raise ConnectFailed(
+                f"The upstream cannot be reached: {proxies.reason_of(exc)}."
+            ) from None
         finally:
             self._connecting -= 1
 
-    async def _connect_any(self) -> Connection:
+    async def _connect_through(self, proxy: Proxy) -> Connection:
+        sock = await proxies.connect(proxy, self.origin.host, self.origin.port)
+        return await self._connect_by(sock=sock)
+
+    async def _connect_any(self, within: float) -> Connection:
         remembered = bool(self._addresses) and self._loop.time() < self._resolved_at + ADDRESS_TTL
         try:
-            return await self._connect_each(await self._lookup())
+            return await self._connect_each(await self._lookup(), within)
         except ssl.SSLError:
             raise
         except OSError:
@@ -153,16 +184,16 @@ class UpstreamClient:
                 raise
             # The remembered addresses may be yesterday's: look them up again, once.
             self._forget_addresses()
-            return await self._connect_each(await self._lookup())
+            return await self._connect_each(await self._lookup(), within)
 
-    async def _connect_each(self, addresses: Sequence[str]) -> Connection:
+    async def _connect_each(self, addresses: Sequence[str], within: float) -> Connection:
         """Try each address in turn, none longer than its share of the time, the good one first."""
         problem: OSError = OSError("no address")
-        share = self._limits.connect_timeout / max(len(addresses), 1)
+        share = within / max(len(addresses), 1)
         for address in list(addresses):
             try:
                 async with asyncio.timeout(share):
-                    connection = await self._connect_to(address)
+                    connection = await self._connect_by(host=address, port=self.origin.port)
             except ssl.SSLError:
                 raise
             except OSError as exc:  # TimeoutError is one, too
@@ -172,11 +203,11 @@ class UpstreamClient:
                 return connection
         raise problem
 
-    async def _connect_to(self, address: str) -> Connection:
+    async def _connect_by(self, **where: Any) -> Connection:
+        """Connect to an address, or on a socket that a proxy has connected."""
         _, connection = await self._loop.create_connection(
             lambda: Connection(self._keep, self._drop),
-            address,
-            self.origin.port,
+            **where,
             ssl=self._tls,
             server_hostname=self.origin.host if self._tls else None,
         )
@@ -236,11 +267,3 @@ class UpstreamClient:
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
     """What checks certificates: the system's authorities, or those of a file. Costly to make."""
     return ssl.create_default_context(cafile=ca_file)
-
-
-def _reason(exc: OSError) -> str:
-    if isinstance(exc, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(exc, ConnectionRefusedError):
-        return "connection refused"
-    return exc.strerror or "network error" if exc.errno else "network error"

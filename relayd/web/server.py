@@ -1,8 +1,8 @@
 """The HTTP server for clients: from a raw path to a call of the relay, and the few pages beside it.
 
-A path is looked up among the fixed pages (health, status, metrics), then by `wire.paths.locate`,
-which knows all formats and their tolerances. What cannot even be parsed as HTTP is answered in JSON
-here, too.
+A path is looked up by `wire.paths.locate`, which knows all formats and their tolerances, then among
+the fixed pages (health, status, metrics) and the admin API: what is asked most costs least. What
+cannot even be parsed as HTTP is answered in JSON here, too.
 """
 
 from __future__ import annotations
@@ -13,16 +13,19 @@ import time
 
 from aiohttp.http_exceptions import LineTooLong
 
+from relayd.call import Call
 from relayd.errors import BadCall, NoUpstream, Refused, RelayError
 from relayd.model import Entry, FormatName
-from relayd.relay import Relay, error_headers
+from relayd.relay import Relay
+from relayd.replies import error_headers
+from relayd.web import admin
 from relayd.web.client import BodyLimits, HttpClient
 from relayd.web.credentials import credential
 from relayd.web.pages import Pages
 from relayd.wire import listing
 from relayd.wire.formats import FORMATS
 from relayd.wire.paths import Listing, Target, format_of_path, locate
-from relayd.work import Call, Ledger
+from relayd.work import Ledger
 
 ROUTES_REMEMBERED = 2048
 LONGEST_REMEMBERED = 256
@@ -46,15 +49,24 @@ class Front:
         pages: the fixed pages.
         ledger: gets a row for what never became a call.
         limits: bounds of request bodies.
+        office: answers the admin API.
     """
 
-    def __init__(self, relay: Relay, pages: Pages, ledger: Ledger, limits: BodyLimits) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        pages: Pages,
+        ledger: Ledger,
+        limits: BodyLimits,
+        office: admin.Admin,
+    ) -> None:
         self.limits = limits
         self.draining = False
         self.active = 0
         self._relay = relay
         self._pages = pages
         self._ledger = ledger
+        self._office = office
         self._clock = asyncio.get_running_loop().time
         self._started_at = int(time.time())
         self._idle = asyncio.Event()
@@ -79,7 +91,7 @@ class Front:
         """Answer one request."""
         path, _, query = client.raw_path.partition("?")
         request_id = new_request_id()
-        client.admit(ID_LINES % ((request_id.encode(),) * 2), self.limits)
+        client.admit(_id_lines(request_id), self.limits)
         self.active += 1
         try:
             target = self._locate(client.method, path, query)
@@ -95,10 +107,13 @@ class Front:
     async def _answer_other(
         self, client: HttpClient, found: Found, path: str, query: str, request_id: str
     ) -> None:
-        """All that is not a call of a model: fixed pages, lists, preflights, the unknown."""
+        """All that is not a call of a model: fixed pages, the admin API, lists, preflights."""
         page = self._pages.find(client.method, path)
         if page is not None:
             client.send(*page(client))
+        elif self._office.serves(path):
+            client.admit(_id_lines(request_id), admin.BODY)
+            await self._office.answer(client)
         elif client.method == "OPTIONS":
             client.send(204, PREFLIGHT, b"")
         elif self.draining:
@@ -187,6 +202,10 @@ def new_request_id() -> str:
     """`req_`, the time in milliseconds as hex, then randomness: ids sort by time, so rows
     append."""
     return f"req_{time.time_ns() // 1_000_000:012x}{random.getrandbits(64):016x}"
+
+
+def _id_lines(request_id: str) -> bytes:
+    return ID_LINES % ((request_id.encode(),) * 2)
 
 
 def _listing_shape(client: HttpClient, wanted: Listing) -> FormatName:

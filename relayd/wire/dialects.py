@@ -42,6 +42,8 @@ class Dialect:
         auth: how the key is sent.
         version: the path segment before every route; "" where there is none.
         every_root: all formats live at one root, Gemini under its own version.
+        listing: the last part of the path whose GET shows for nothing whether a key is good: the
+            list of models, nearly everywhere; "" where there is none.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dialect:
     auth: AuthStyle = "bearer"
     version: str = "v1"
     every_root: bool = False
+    listing: str = "models"
 
 
 _CHAT: tuple[FormatName, ...] = ("chat",)
@@ -68,7 +71,8 @@ _TABLE = (
     Dialect("openai-compatible", _CHAT),
     Dialect("demo", EVERY_FORMAT, auth="by-format", every_root=True),
     Dialect("relay", EVERY_FORMAT, auth="by-format", every_root=True),
-    Dialect("openrouter", _OPENAI, "https://openrouter.ai/api/v1"),
+    # Its list of models is public: only this asks for the key.
+    Dialect("openrouter", _OPENAI, "https://openrouter.ai/api/v1", listing="key"),
     Dialect("deepseek", _CHAT, "https://api.deepseek.com/v1"),
     Dialect("groq", _CHAT, "https://api.groq.com/openai/v1"),
     Dialect("mistral", _CHAT, "https://api.mistral.ai/v1"),
@@ -78,7 +82,7 @@ _TABLE = (
     Dialect("fireworks", _CHAT, "https://api.fireworks.ai/inference/v1"),
     Dialect("moonshot", _CHAT, "https://api.moonshot.ai/v1"),
     Dialect("zai", _CHAT, "https://api.z.ai/api/paas/v4"),
-    Dialect("perplexity", _CHAT, "https://api.perplexity.ai", version=""),
+    Dialect("perplexity", _CHAT, "https://api.perplexity.ai", version="", listing=""),
     Dialect("ollama", _CHAT, "http://localhost:11434/v1"),
 )
 
@@ -87,15 +91,28 @@ DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in _TABLE}
 
 def request_target(dialect: Dialect, base_url: str, target: Target, model: str) -> str:
     """Path and query of the request line for `target` at this upstream."""
+    sse = target.format == "gemini" and _is_sse(target)
+    return _path(dialect, base_url, target.format, _tail(target, model), "alt=sse" if sse else "")
+
+
+def listing_target(dialect: Dialect, base_url: str, format_name: FormatName) -> str | None:
+    """Path and query of the GET that shows whether a key is good; None where there is none."""
+    if not dialect.listing:
+        return None
+    return _path(dialect, base_url, format_name, dialect.listing)
+
+
+def _path(
+    dialect: Dialect, base_url: str, format_name: FormatName, tail: str, query: str = ""
+) -> str:
     base = urlsplit(base_url)
     steps = [step for step in base.path.split("/") if step]
     if dialect.every_root and steps and _VERSION.fullmatch(steps[-1]):
         steps.pop()
     if dialect.every_root or not any(map(_VERSION.fullmatch, steps)):
-        steps.append(_version(dialect, target))
-    path = "/".join(filter(None, ["", *steps, _tail(target, model)]))
-    queries = [base.query, "alt=sse" if target.format == "gemini" and _is_sse(target) else ""]
-    query = "&".join(filter(None, queries))
+        steps.append(_version(dialect, format_name))
+    path = "/".join(filter(None, [*steps, tail]))
+    query = "&".join(filter(None, [base.query, query]))
     return f"/{path}?{query}" if query else f"/{path}"
 
 
@@ -109,8 +126,8 @@ def auth_headers(dialect: Dialect, format_name: str, key: str) -> tuple[tuple[by
     return ((style.encode(), key.encode()),)
 
 
-def _version(dialect: Dialect, target: Target) -> str:
-    return "v1beta" if dialect.every_root and target.format == "gemini" else dialect.version
+def _version(dialect: Dialect, format_name: FormatName) -> str:
+    return "v1beta" if dialect.every_root and format_name == "gemini" else dialect.version
 
 
 def _is_sse(target: Target) -> bool:

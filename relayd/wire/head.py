@@ -29,7 +29,10 @@ class Head:
     """What is known of a request before an upstream is chosen.
 
     `edits` are the changes that pass-through needs beside the model's name; `asked_usage`
-    is False where the relay asks for usage and must hide it from the client.
+    is False where the relay asks for usage and must hide it from the client. `conversation` names
+    what the request belongs to, b"" where nothing does (see wire/conversation.py);
+    `previous_response` is the reply, or the stored conversation, that it goes on from, which only
+    the account that made it knows.
     """
 
     target: Target
@@ -39,6 +42,8 @@ class Head:
     edits: tuple[Edit, ...] = ()
     asked_usage: bool = True
     input_estimate: int = 0
+    conversation: bytes = b""
+    previous_response: str = ""
 
 
 class ReplyFacts(NamedTuple):

@@ -32,6 +32,9 @@ EVERYTHING: tuple[bytes, ...] = (b"",)
 BYTES_PER_TOKEN = 4
 SAMPLED_EVENTS = 8
 ENDS = (b"\n\n", b"\n\r\n")
+# Events that only keep a connection alive, by their name or type.
+PINGS = (b"ping", b"keepalive", b"response.keepalive")
+LONGEST_ERROR = 64 * 1024
 
 
 class Passthrough:
@@ -45,6 +48,8 @@ class Passthrough:
         seen: bytes from upstream.
         response_id: the upstream's id of this reply, from its first event.
         first_error_event: the JSON of the first error event, b"" while there is none.
+        opened: an answer has begun: something came that is neither an error nor a ping. It stays
+            False where an error came first, whatever follows.
     """
 
     needles: ClassVar[tuple[bytes, ...]] = EVERYTHING
@@ -64,6 +69,7 @@ class Passthrough:
         "events",
         "failed",
         "first_error_event",
+        "opened",
         "response_id",
         "seen",
     )
@@ -76,8 +82,10 @@ class Passthrough:
         self.seen = 0
         self.response_id = ""
         self.first_error_event = b""
+        self.opened = False
         self._framer = sse.Framer(limit)
-        # The first event is always read: it has the id, and shows how this host writes JSON.
+        # All events up to the first of the answer are read: that one has the id, and shows how
+        # this host writes JSON.
         self._needles = EVERYTHING
         self._deltas = 0
         self._delta_bytes = 0
@@ -99,11 +107,9 @@ class Passthrough:
         self.at_boundary = not self._framer.pending
         if whole:
             self._observe(whole)
+        if not self.opened:
+            self._open_if_long(self._framer.pending)
         return chunk
-
-    def passes(self, chunk: bytes) -> bool:
-        """Whether `feed` would return `chunk` itself: then it may be sent before it is observed."""
-        return True
 
     def begins(self, first: bytes) -> bool:
         """Whether a body whose first byte is `first` is a stream of this kind.
@@ -173,15 +179,27 @@ class Passthrough:
         """Read one event's data: the end marker, a JSON object, or nothing that is understood."""
         value = parsed(data) if data else None
         if value is None:
-            if data.strip() == b"[DONE]":
+            bare = data.strip()
+            self._open(bool(bare))
+            if bare == b"[DONE]":
                 self._done()
             return
-        if self._needles is EVERYTHING:
-            self._needles = self._needles_for(data)
         self.response_id = self.response_id or self._id(value)
         self._event(name, value)
         if self.failed and not self.first_error_event:
             self.first_error_event = data
+        if not self.opened:
+            self._open(name not in PINGS and text(value.get("type")).encode() not in PINGS)
+        if self._needles is EVERYTHING and (self.opened or self.failed):
+            self._needles = self._needles_for(data)
+
+    def _open(self, answers: bool) -> None:
+        """Note that the answer has begun, if this event is part of one and no error came before."""
+        self.opened = self.opened or (answers and self.failed is None)
+
+    def _open_if_long(self, pending: int) -> None:
+        """No error is as long as this event already is, so nobody needs to wait for its end."""
+        self._open(pending > LONGEST_ERROR)
 
     def _measured(self) -> tuple[int, int, int]:
         """Some events of the last read with content: how many, their bytes, their bytes of text."""

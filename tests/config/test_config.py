@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd import model
+from relayd import model, routing
 from relayd.config import (
     Address,
+    AdminConfig,
     Config,
     ConfigProblems,
     LedgerConfig,
@@ -23,6 +24,8 @@ from relayd.config import (
     load,
     load_database,
 )
+from relayd.config_keys import LIMITS
+from relayd.config_upstreams import READERS
 from relayd.wire.dialects import DIALECTS
 
 Load = Callable[..., Config]
@@ -73,6 +76,9 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         drain_timeout: 0
         keys_poll_interval: 1s
         metrics: {listen: 'localhost:9090', token: hush}
+        admin: {token: hush-hush}
+        routing: {strategy: fastest, models: {x: {hedge: on}}}
+        upstreams: {up: {dialect: ollama, models: [x], enabled: no}}
         limits: {max_body: 1MiB, max_header: 8KiB, header_timeout: 1, body_timeout: 2m,
                  write_timeout: 1h, idle_timeout: 1d, max_connections: 7}
         ledger: {interval: 50ms, batch: 2, bound: 1_000}
@@ -87,6 +93,10 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         drain_timeout=0.0,
         keys_poll_interval=1.0,
         metrics=MetricsConfig(listen=Address("localhost", 9090), token=model.Secret("hush")),
+        admin=AdminConfig(token=model.Secret("hush-hush")),
+        routing=routing.Routing(
+            strategy="fastest", models=(routing.ModelRouting("x", hedge=True),)
+        ),
         limits=Limits(
             max_body=2**20,
             max_header=8192,
@@ -125,6 +135,53 @@ demo: maybe
         "'soon' is not a duration such as 500ms, 10s, 5m or 1h",
         "line 10: demo: 'maybe' is not one of auto, on, off",
     ]
+
+
+def test_what_routing_says_of_models_is_held_against_the_upstreams(read: Load) -> None:
+    text = """\
+upstreams:
+  one: {dialect: anthropic, key: sk-1, models: [m-1, m-2]}
+  two: {dialect: gemini, key: '', models: [g-1]}
+  three: {dialect: anthropic, key: sk-3, enabled: off, models: [m-3]}
+  wrong: {dialect: ollama, models: [o-1], weight: 0}
+routing:
+  models:
+    m-1:
+      fallbacks: [m-2, m-3, g-1, m-4]
+    m-5*: {hedge: on}
+"""
+
+    assert problems_of(read, text) == [
+        "line 5: upstreams.wrong.weight: must be between 1 and 1000000",
+        "line 9: routing.models.m-1.fallbacks[2]: shares no format with 'm-1': "
+        "it is offered in gemini, 'm-1' in messages",
+        "line 9: routing.models.m-1.fallbacks[3]: no upstream offers the model 'm-4'; "
+        "did you mean 'm-3'?",
+        "line 10: routing.models.m-5*: no upstream offers such a model",
+    ]
+
+
+@pytest.mark.parametrize("line", ["models: [", "models: []", "dialect: x", "formats: [x]"])
+def test_what_an_upstream_offers_is_not_judged_while_it_cannot_be_read(
+    read: Load, line: str
+) -> None:
+    wrong = f"upstreams: {{up: {{key: x, models: [m], dialect: openai, {line}}}}}\n"
+
+    found = problems_of(read, wrong + "routing: {models: {other: {}}}")
+
+    assert not [problem for problem in found if "offers" in problem]
+
+
+def test_the_demo_provider_offers_its_models_to_routing_too(read: Load) -> None:
+    fallback = "routing: {models: {m: {fallbacks: [demo-slow]}}}\n"
+    upstream = ONE_UPSTREAM.replace("'*'", "m")
+
+    assert read(fallback).routing.models[0].fallbacks == ("demo-slow",)
+    assert read(fallback + upstream).routing.models[0].fallbacks == ("demo-slow",)
+    assert (
+        "no upstream offers the model 'demo-slow'"
+        in (problems_of(read, f"demo: off\n{fallback}{upstream}")[0])
+    )
 
 
 def test_the_database_lies_beside_the_config_or_in_systemds_state_directory(
@@ -188,7 +245,10 @@ def test_an_equal_file_gives_an_equal_config(read: Load) -> None:
 
 
 def test_no_secret_stands_in_a_repr(read: Load) -> None:
-    config = read(ONE_UPSTREAM + "metrics: {token: sk-2}")
+    config = read(
+        ONE_UPSTREAM.replace("key: sk-1", "keys: [sk-1, sk-3], proxy: 'http://u:sk-4@h:1'")
+        + "metrics: {token: sk-2}\nadmin: {token: sk-5}"
+    )
 
     assert "sk-" not in repr(config)
 
@@ -202,6 +262,21 @@ def test_no_secret_stands_in_a_repr(read: Load) -> None:
         "headers: {x-key: 'sk-secret\\x07'}",
         'headers: {x-key: "sk-secret\\r\\nx"}',
         "key: [sk-secret]",
+        "key: $sk_secret, keys: [$sk_secret, '${SECRET}', '${SECRET}', {key: ['${SECRET}']}]",
+        "keys: {key: '${SECRET}'}",
+        "limits: {rpm: '${SECRET}'}",
+        "base_urls: ['https://user:sk-secret@host', 'https://h/${SECRET}', 'https://h/${SECRET}']",
+        "base_url: https://host/${SECRET}/chat/completions",
+        "proxy: socks4://user:sk-secret@host:1",
+        "proxy: http://user:sk-secret@host",
+        "proxy: http://:sk-secret@host:1",
+        "proxy: http://user:sk-secret@host:x",
+        "proxy: http://user:${SECRET}@host:1/path",
+        "params: {set: {'a..b': '${SECRET}', model: '${SECRET}'}}",
+        "remove_headers: ['${SECRET} x']",
+        "status_map: {404: '${SECRET}'}",
+        "probe: '${SECRET}'",
+        "tier: ${SECRET}",
         "weight: ${SECRET}",
         "dialect: ${SECRET}",
         "formats: ['${SECRET}']",
@@ -229,9 +304,17 @@ def test_a_file_that_cannot_be_read_is_a_problem_not_a_traceback(tmp_path: Path)
 NAMES = sorted(
     {
         field.name
-        for record in (Config, Limits, model.UpstreamSpec)
+        for record in (
+            Config,
+            Limits,
+            model.UpstreamSpec,
+            routing.Routing,
+            routing.ModelRouting,
+            routing.BreakerRules,
+        )
         for field in dataclasses.fields(record)
     }
+    | {*READERS, "set", "remove", "fallbacks"}
 )
 ANYTHING = st.recursive(
     st.none()
@@ -248,12 +331,14 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)  # a file is written and read four times
 @given(ANYTHING, st.dictionaries(st.sampled_from(NAMES), ANYTHING))
 def test_whatever_stands_in_the_file_it_loads_or_its_problems_are_listed(
     tmp_path_factory: pytest.TempPathFactory, entry: object, content: dict[str, object]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
-    for whole in (content, {**content, "upstreams": {"up": entry}}, {"upstreams": entry}):
+    upstreams = {"upstreams": {"up": entry}}
+    for whole in (content, content | upstreams, {"upstreams": entry}, {"routing": entry}):
         path.write_text(yaml.safe_dump(whole))
         try:
             assert isinstance(load(path, {}), Config)
@@ -283,7 +368,7 @@ def test_the_shipped_config_uses_a_provider_whose_variable_is_set(name: str) -> 
     config = load(SHIPPED, {f"{name.upper()}_API_KEY": "sk-1"})
 
     assert [(spec.name, spec.dialect) for spec in config.upstreams] == [(name, name)]
-    assert config.upstreams[0].base_url == DIALECTS[name].default_base_url
+    assert config.upstreams[0].base_urls == (DIALECTS[name].default_base_url,)
     assert not config.demo_answers
 
 
@@ -292,6 +377,9 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
     # Files that do not exist here, and an option whose default is to be absent.
     for line in (
         "token_file: metrics-token",
+        "token_file: admin-token",
+        "proxy_file: proxy-address",
+        "base_url: http://127.0.0.1:8000/v1",
         "key_file: /run/secrets/local",
         "ca_file: own-ca.pem",
         "listen: 127.0.0.1:9090",
@@ -300,7 +388,7 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
     path = tmp_path / "config.yaml"
     path.write_text(text)
 
-    config = load(path, {})
+    config = load(path, {"LOCAL_KEY": "sk-1", "LOCAL_KEY_2": "sk-2"})
 
     (local,) = config.upstreams
     bare = load(SHIPPED, {})
@@ -308,23 +396,79 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
     assert local == model.UpstreamSpec(
         name="local",
         dialect="openai-compatible",
-        base_url="http://127.0.0.1:8000/v1",
-        key=model.Secret(""),
-        models=(model.ModelRule("fast", "qwen3-8b"),),
+        base_urls=("http://10.0.0.1:8000/v1", "http://10.0.0.2:8000/v1"),
+        keys=(
+            model.UpstreamKey("1", model.Secret("sk-1"), 1, model.KeyLimits(500, 200_000, 50)),
+            model.UpstreamKey("second", model.Secret("sk-2"), 2, model.KeyLimits(100, 200_000, 50)),
+        ),
+        models=(
+            model.ModelRule("fast", "qwen3-8b"),
+            model.ModelRule("large", "qwen3-235b", model.Timeouts(first_byte=600.0), 0.5),
+        ),
         formats=("chat",),
         headers=(("x-team", "research"),),
+        proxy=model.Proxy("socks5", "10.0.0.9", 1080, "user", model.Secret("word")),
+        edits=model.Edits(
+            remove_headers=("user-agent",),
+            set_params=(("temperature", b"0"), ("reasoning.effort", b'"low"')),
+            default_params=(("max_tokens", b"4096"),),
+            remove_params=("logit_bias",),
+            statuses=((404, 503),),
+        ),
+        probe=model.ProbeRules(30.0, "qwen3-8b"),
+    )
+
+
+def test_the_shipped_config_shows_how_single_models_are_routed(tmp_path: Path) -> None:
+    text = re.sub(r'(?m)^# ?(routing:|  models:|    "gpt)', r"\1", SHIPPED.read_text())
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+
+    assert load(path, {}).routing == routing.Routing(
+        models=(routing.ModelRouting("gpt-5*", "fastest", True, ("gpt-4o",)),)
     )
 
 
 @pytest.mark.parametrize(
     "record",
-    [Config, Limits, MetricsConfig, LedgerConfig, model.UpstreamSpec, model.Timeouts],
+    [
+        Config,
+        Limits,
+        MetricsConfig,
+        AdminConfig,
+        LedgerConfig,
+        model.UpstreamSpec,
+        model.Timeouts,
+        routing.Routing,
+        routing.BreakerRules,
+        routing.RetryRules,
+        routing.AffinityRules,
+        routing.WaitingRules,
+    ],
 )
 def test_the_shipped_config_mentions_every_field(record: type) -> None:
-    known = {"left_out", "name"}  # no lines of the file: what came of it, and the section's name
+    # No lines of the file: what came of it, the section's name, and what several lines make up.
+    known = {"left_out", "name", "edits"}
     written = set(re.findall(r"(?m)^[ #]*([a-z_]+):", SHIPPED.read_text()))
 
     assert {field.name for field in dataclasses.fields(record)} - written <= known
+
+
+def test_the_shipped_config_mentions_every_line_of_an_upstream() -> None:
+    written = set(re.findall(r"(?m)[ {]([a-z_]+):", SHIPPED.read_text()))
+    lines = {
+        *READERS,
+        *LIMITS,
+        "interval",
+        "set",
+        "default",
+        "remove",
+        "cost",
+        "fallbacks",
+        "proxy_file",
+    }
+
+    assert lines <= written
 
 
 def test_the_shipped_config_mentions_every_dialect() -> None:

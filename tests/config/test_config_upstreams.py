@@ -10,7 +10,17 @@ import pytest
 
 from relayd.config_upstreams import Upstreams, upstreams
 from relayd.config_yaml import Source, root
-from relayd.model import ModelRule, Secret, Timeouts, UpstreamSpec
+from relayd.model import (
+    Edits,
+    KeyLimits,
+    ModelRule,
+    ProbeRules,
+    Proxy,
+    Secret,
+    Timeouts,
+    UpstreamKey,
+    UpstreamSpec,
+)
 from relayd.wire.dialects import DIALECTS
 
 FULL = """
@@ -25,6 +35,13 @@ up:
   max_connections: 5
   idle_timeout: 6s
   headers: {X-Team: research, x-empty: ''}
+  tier: 2
+  limits: {rpm: 7, tpm: 8, concurrency: 9}
+  proxy: http://10.0.0.9:3128
+  remove_headers: [User-Agent]
+  params: {set: {a.b: 1}, default: {c: [x]}, remove: [d]}
+  status_map: {404: 503, 500: 400}
+  probe: {interval: 5s, model: model-1}
   enabled: yes
 """
 
@@ -56,8 +73,8 @@ def test_every_line_reaches_its_field() -> None:
         UpstreamSpec(
             name="up",
             dialect="openai-compatible",
-            base_url="https://host:8443/v1",
-            key=Secret("sk-1"),
+            base_urls=("https://host:8443/v1",),
+            keys=(UpstreamKey("1", Secret("sk-1"), 1, KeyLimits(7, 8, 9)),),
             models=(
                 ModelRule("fast", "model-1"),
                 ModelRule("model-2"),
@@ -65,10 +82,20 @@ def test_every_line_reaches_its_field() -> None:
             ),
             formats=("chat",),
             weight=3,
+            tier=2,
             timeouts=Timeouts(1.0, 2.0, 3.0, 4.0),
             max_connections=5,
             idle_timeout=6.0,
             headers=(("X-Team", "research"), ("x-empty", "")),
+            proxy=Proxy("http", "10.0.0.9", 3128),
+            edits=Edits(
+                remove_headers=("user-agent",),
+                set_params=(("a.b", b"1"),),
+                default_params=(("c", b'["x"]'),),
+                remove_params=("d",),
+                statuses=((404, 503), (500, 400)),
+            ),
+            probe=ProbeRules(5.0, "model-1"),
         ),
     )
 
@@ -78,7 +105,8 @@ def test_a_known_provider_needs_a_key_and_models_alone(dialect: str) -> None:
     found, faults = read(one(dialect=dialect))
 
     assert faults == []
-    assert found.used[0].base_url == DIALECTS[dialect].default_base_url
+    assert found.used[0].base_urls == (DIALECTS[dialect].default_base_url,)
+    assert found.used[0].keys == (UpstreamKey("1", Secret("sk-1")),)
     assert found.used[0].formats == DIALECTS[dialect].formats
 
 
@@ -90,10 +118,88 @@ def test_an_upstream_whose_key_comes_out_empty_is_left_out_by_name(tmp_path: Pat
         {"key": "${KEY}"},
         {"key": "", "key_file": "${FILE:-}"},
         {"key": "", "key_file": "empty"},
+        {"key": "", "keys": "['', '${KEY}', {key_file: empty}]"},
     ):
         found, faults = read(one(**lines), {"KEY": ""}, tmp_path)
 
-        assert (found, faults) == (Upstreams(left_out=("up",)), [])
+        assert (found.used, found.left_out, faults) == ((), ("up",), [])
+        assert [(spec.name, spec.keys) for spec in found.unused] == [("up", ())]
+
+
+def test_a_single_key_that_comes_out_empty_is_left_out_by_its_name() -> None:
+    found, faults = read(one(key="", keys="['', {key: sk-2}, {key: '', name: third}]"))
+
+    assert faults == []
+    assert [key.name for key in found.used[0].keys] == ["2"]
+    assert found.left_out == ("up/1", "up/third")
+
+
+def test_a_key_without_limits_of_its_own_has_the_upstreams() -> None:
+    found, faults = read(one(key="", keys="[a, {key: b, rpm: 1}]", limits="{rpm: 5, tpm: 6}"))
+
+    assert faults == []
+    assert [key.limits for key in found.used[0].keys] == [KeyLimits(5, 6), KeyLimits(1, 6)]
+
+
+def test_backups_follow_the_primary_address() -> None:
+    found, faults = read(one(base_urls="['https://a/v1/', 'https://b']"))
+
+    assert faults == []
+    assert found.used[0].base_urls == ("https://a/v1", "https://b")
+
+
+def test_of_two_lines_for_one_thing_one_is_too_much() -> None:
+    assert problems(keys="[sk-2]", base_url="https://a", base_urls="['https://b']") == [
+        "up: base_url and base_urls are both given: keep one of them",
+        "up: key and keys are both given: keep one of them",
+    ]
+    assert problems(key="", key_file="${F:-}", keys="[sk-2]") == [
+        "up: key_file and keys are both given: keep one of them"
+    ]
+    assert problems(headers="{X-A: b}", remove_headers="[x-a, x-b]") == [
+        "up: remove_headers: X-A is set under headers, which replaces others"
+    ]
+
+
+def test_a_models_timeouts_start_from_the_upstreams_wherever_they_stand() -> None:
+    lines = {"models": "{m: {timeouts: {total: 9s}}, n: n}", "timeouts": "{connect: 1s}"}
+
+    rules = read(one(**lines))[0].used[0].models
+
+    assert rules == (ModelRule("m", timeouts=Timeouts(connect=1.0, total=9.0)), ModelRule("n"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ({"weight": "0"}, "up.weight: must be between 1 and 1000000"),
+        ({"weight": "-1"}, "up.weight: must be between 1 and 1000000"),
+        ({"tier": "0"}, "up.tier: must be between 1 and 1000"),
+        ({"limits": "{rpm: 0}"}, "up.limits.rpm: must be between 1 and 10000000"),
+        ({"limits": "{tpm: -1}"}, "up.limits.tpm: must be between 1 and 100000000000"),
+        ({"limits": "{concurrency: 0}"}, "up.limits.concurrency: must be between 1 and 1000000"),
+        ({"limits": "{rps: 1}"}, "up.limits.rps: unknown name; did you mean 'rpm'?"),
+        ({"limits": "5"}, "up.limits: expected a section of `name: value` lines, found a number"),
+        ({"probe": "{interval: 0}"}, "up.probe.interval: must be between 0.1 and 86400 seconds"),
+        ({"probe": "{model: 'x*'}"}, "up.probe.model: is a wildcard: name one model"),
+        ({"probe": "soon"}, "up.probe: 'soon' is not true or false"),
+        ({"probe": "''"}, "up.probe: '' is not true or false"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path(lines: dict[str, str], message: str) -> None:
+    assert problems(**lines) == [message]
+
+
+def test_a_probe_is_on_off_or_a_section() -> None:
+    probes = {
+        "on": ProbeRules(),
+        "off": None,
+        "{}": ProbeRules(),
+        "{model: m}": ProbeRules(30, "m"),
+    }
+
+    for text, expected in probes.items():
+        assert read(one(probe=text))[0].used[0].probe == expected
 
 
 def test_an_upstream_that_is_left_out_or_disabled_is_checked_all_the_same() -> None:
@@ -102,15 +208,20 @@ def test_an_upstream_that_is_left_out_or_disabled_is_checked_all_the_same() -> N
 
 
 def test_a_disabled_upstream_is_not_used_and_lacks_nothing() -> None:
-    assert read(one(enabled="false")) == (Upstreams(), [])
+    found, faults = read(one(enabled="false"))
+
+    assert (found.used, found.left_out, faults) == ((), (), [])
+    assert [spec.name for spec in found.unused] == ["up"]
+    assert read("") == (Upstreams(), [])
 
 
 def test_a_key_may_be_missing_where_the_address_is_ones_own() -> None:
     found, faults = read(one(dialect="openai-compatible", base_url="http://127.0.0.1:1", key=""))
 
     assert faults == []
-    assert found.used[0].key == Secret("")
+    assert found.used[0].keys == (UpstreamKey("1", Secret("")),)
     assert problems(dialect="ollama", key="") == []
+    assert problems(key="", base_urls="['http://a', 'http://b']") == []
     assert problems(key="") == ["up: needs a line `key:` or `key_file:`"]
 
 
@@ -134,58 +245,6 @@ def test_a_format_that_the_dialect_does_not_speak_is_refused() -> None:
 @pytest.mark.parametrize("name", ["a b", "-a", "ä", "a.b", "x" * 65])
 def test_the_name_is_fit_for_logs_and_metrics(name: str) -> None:
     assert "a name is made of letters" in read(one().replace("up", name, 1))[1][0]
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("ftp://host", "is not an address such as https://host/v1"),
-        ("host/v1", "is not an address such as https://host/v1"),
-        ("https://", "is not an address such as https://host/v1"),
-        ("https://[::1", "is not an address such as https://host/v1"),
-        ("https://host:99999", "is not an address such as https://host/v1"),
-        ("https://host:0", "is not an address such as https://host/v1"),
-        ("https://user@host", "must not hold credentials: they belong into key or headers"),
-        ("https://u:p@host", "must not hold credentials: they belong into key or headers"),
-        ("https://@host", "must not hold credentials: they belong into key or headers"),
-        ("https://host/v1?key=1", "must not hold a query or a fragment"),
-        ("https://host/v1?", "must not hold a query or a fragment"),
-        ("'https://host/v1#x'", "must not hold a query or a fragment"),
-        ("https://host/a b", "holds a character that no address has"),
-        ("https://hóst", "holds a character that no address has"),
-        ("'https://host/\\x0d\\x0ax: y'", None),
-        ('"https://host/\\r\\nx: y"', "holds a character that no address has"),
-    ],
-)
-def test_a_base_url_is_an_address_and_nothing_else(url: str, message: str | None) -> None:
-    expected = ["holds a character that no address has"] if message is None else [message]
-
-    assert problems(base_url=url) == [f"up.base_url: {text}" for text in expected]
-
-
-def test_models_are_names_wildcards_and_renamings() -> None:
-    found, faults = read(one(models="[a, 'b-*', '*']"))
-
-    assert faults == []
-    assert found.used[0].models == (ModelRule("a"), ModelRule("b-*"), ModelRule("*"))
-    assert problems(models="[]")[0].startswith("up.models: names no model")
-    assert problems(models="{}")[0].startswith("up.models: names no model")
-    assert problems(models="[a, a]") == ["up.models[1]: 'a' stands here twice"]
-    assert read(one(models="{'openai/*': '*'}"))[0].used[0].models == (ModelRule("openai/*", "*"),)
-    assert problems(models="{a: 'b*'}")[0].startswith("up.models.a: has more wildcards")
-    assert "is not the name of a model" in problems(models="['a b']")[0]
-    assert "is not the name of a model" in problems(models="{'': x}")[0]
-    assert problems(models="gpt-*")[0].startswith("up.models: expected a section")
-
-
-def test_headers_cannot_touch_the_framing_of_requests() -> None:
-    for name in ("Host", "Content-Length", "Transfer-Encoding", "Connection"):
-        assert problems(headers=f"{{{name}: x}}") == [
-            f"up.headers.{name}: belongs to the connection and cannot be set"
-        ]
-    assert problems(headers="{'x y': z}") == ["up.headers.x y: is not the name of a header"]
-    assert "tell upper from lower" in problems(headers="{x-a: 1, X-A: 2}")[0]
-    assert "cannot stand in a header" in problems(headers='{x-a: "1\\r\\nx-b: 2"}')[0]
 
 
 def test_certificates_are_read_when_the_config_is(tmp_path: Path) -> None:

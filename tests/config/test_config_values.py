@@ -17,10 +17,10 @@ from relayd.config_values import (
     fields,
     file_path,
     is_one_of,
+    number,
     record,
     seconds,
     secret,
-    secret_file,
     size,
     switch,
     whole,
@@ -102,11 +102,24 @@ def test_a_size_has_bounds(text: str) -> None:
 
 def test_whole_numbers_have_bounds_and_no_fractions() -> None:
     assert read(whole(1, 10), "10") == 10
-    for text in ("1.0", "0x10", "-1", "٣", "9" * 5000, "yes"):
+    for text in ("1.0", "0x10", "--1", "'-'", "٣", "9" * 5000, "yes"):
         with pytest.raises(Wrong, match="is not a whole number"):
             read(whole(1, 10), text)
-    with pytest.raises(Wrong, match=r"must be between 1 and 10$"):
-        read(whole(1, 10), "11")
+    for text in ("11", "0", "-1"):
+        with pytest.raises(Wrong, match=r"must be between 1 and 10$"):
+            read(whole(1, 10), text)
+    with pytest.raises(Wrong, match=r"must be between 1 and 1000000$"):
+        read(whole(1, 1_000_000), "0")
+
+
+def test_decimal_numbers_have_bounds_and_no_exponents() -> None:
+    assert [read(number(0.0, 1.0), text) for text in ("0", "1", "0.25", ".5")] == [0, 1, 0.25, 0.5]
+    for text in ("1e-1", ".inf", "nan", "0x1", "1,5", "yes", "9" * 5000):
+        with pytest.raises(Wrong, match=r"is not a number such as 2 or 0\.5"):
+            read(number(0.0, 1.0), text)
+    for text in ("-0.1", "1.01"):
+        with pytest.raises(Wrong, match=r"must be between 0 and 1$"):
+            read(number(0.0, 1.0), text)
 
 
 def test_switches_take_all_words_that_yaml_has_for_them() -> None:
@@ -182,13 +195,23 @@ def test_a_secret_loses_outer_space_and_keeps_its_mouth_shut() -> None:
     assert "sk-1" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["$OPENAI_API_KEY", "$key", "$${KEY}"])
+def test_a_secret_is_not_the_name_of_its_variable(text: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(text + "\n" if text[1] != "$" else "${KEY}")
+
+    for read_it, line in ((secret, text), (secret.from_file, "key")):
+        with pytest.raises(Wrong, match=r"is the name of a variable, not its value: write \$"):
+            read_it(value(line, folder=str(tmp_path)))
+    assert secret(value("$1000bill")) == Secret("$1000bill")
+
+
 def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("sk-1\n")
     environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
 
-    assert secret_file(value("key", folder=str(tmp_path))) == Secret("sk-1")
-    assert secret_file(value("${CREDENTIALS_DIRECTORY}/key", environ)) == Secret("sk-1")
-    assert secret_file(value("${NONE:-}")) == Secret("")
+    assert secret.from_file(value("key", folder=str(tmp_path))) == Secret("sk-1")
+    assert secret.from_file(value("${CREDENTIALS_DIRECTORY}/key", environ)) == Secret("sk-1")
+    assert secret.from_file(value("${NONE:-}")) == Secret("")
 
 
 def test_a_secret_file_that_is_no_secret_is_refused_without_its_text(tmp_path: Path) -> None:
@@ -201,7 +224,7 @@ def test_a_secret_file_that_is_no_secret_is_refused_without_its_text(tmp_path: P
         "binary": "holds a character that cannot stand in a header",
     }.items():
         with pytest.raises(Wrong, match=message) as caught:
-            secret_file(value(name, folder=str(tmp_path)))
+            secret.from_file(value(name, folder=str(tmp_path)))
         assert "sk-1" not in str(caught.value)
 
 

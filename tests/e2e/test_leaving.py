@@ -145,7 +145,7 @@ def test_a_served_clients_connection_to_the_upstream_is_used_again(
     relay.wait_until_quiet()
     peer.send(LAST_CHUNK)
     provider = relay.daemon.relay.providers["up"]
-    relay.wait_for(lambda: provider.client.idle_connections == 1)
+    relay.wait_for(lambda: provider.clients[0].idle_connections == 1)
 
     path, body = speech.ask("any", stream=True)
     with relay.connect() as again:

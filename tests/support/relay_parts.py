@@ -7,17 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+from relayd.call import Call
 from relayd.errors import BadCall, RelayError
-from relayd.model import Account, Entry, FormatName, Key, ModelRule, Secret, UpstreamSpec
+from relayd.model import (
+    Account,
+    Entry,
+    FormatName,
+    Key,
+    ModelRule,
+    Secret,
+    UpstreamKey,
+    UpstreamSpec,
+)
 from relayd.policy.keys import Directory
 from relayd.policy.pools import Pools
 from relayd.relay import Relay
+from relayd.routing import BreakerRules, RetryRules, Routing
 from relayd.upstream.provider import Provider
 from relayd.wire.paths import Target, locate
-from relayd.work import Call
 
 SECRET = "sk-relayd-test"
 RawHeaders = list[tuple[bytes, bytes]]
@@ -106,7 +118,12 @@ class NotingPool:
         self.idle -= 1
         return self._lend(pieces, sink, "upstream: asked on an idle connection")
 
-    async def open(self, pieces: Sequence[bytes | memoryview], sink: Any) -> Any:
+    async def open(
+        self,
+        pieces: Sequence[bytes | memoryview],
+        sink: Any,
+        connect_timeout: float | None = None,
+    ) -> Any:
         if self.fails:
             raise self.fails.pop(0)
         return self._lend(pieces, sink, "upstream: asked on a new connection")
@@ -143,37 +160,51 @@ class NotingMeter:
 
     def __init__(self) -> None:
         self.rules: list[str] = []
+        self.attempts: list[tuple[str, str, str]] = []
 
     def settle(self, entry: Entry, rule: str) -> None:
         self.rules.append(rule)
 
+    def attempt(self, upstream: str, key: str, result: str) -> None:
+        self.attempts.append((upstream, key, result))
+
+
+ONE_ATTEMPT = Routing(retries=RetryRules(attempts=1), breaker=BreakerRules(enabled=False))
+
 
 class Stage:
-    """A relay with all its parts, and one upstream `up` that knows `public` as `private`."""
+    """A relay with all its parts. Each upstream knows `public` as `private`; the first is `up`.
 
-    def __init__(self, keepalive: float = 10.0) -> None:
+    Arguments:
+        names: of the upstreams, in the order in which they are asked.
+        fallback: a model that the last of them offers alone.
+    """
+
+    def __init__(
+        self,
+        keepalive: float = 10.0,
+        routing: Routing = ONE_ATTEMPT,
+        names: Sequence[str] = ("up",),
+        fallback: str = "",
+    ) -> None:
         self.happened: list[str] = []
         self.ledger = NotingLedger(self.happened)
         self.meter = NotingMeter()
-        self.pool = NotingPool(self.happened)
-        rules = (ModelRule("public", "private"), ModelRule("same"), ModelRule("wild-*"))
-        spec = UpstreamSpec(
-            "up",
-            "relay",
-            "http://up.test",
-            Secret("own"),
-            rules,
-            ("chat", "responses", "messages", "gemini"),
-        )
-        provider: Any = Provider(spec)
-        provider.client = self.pool
+        specs = [_spec(name, tier) for tier, name in enumerate(names, 1)]
+        if fallback:
+            specs[-1] = replace(specs[-1], models=(ModelRule(fallback),))
+        self.connections = {spec.name: NotingPool(self.happened) for spec in specs}
+        self.pool = self.connections[names[0]]
+        providers: dict[str, Any] = {spec.name: Provider(spec) for spec in specs}
+        for name, provider in providers.items():
+            provider.outlet("1", 0).client = self.connections[name]
         digest = hashlib.sha256(SECRET.encode()).digest()
         key = Key(7, "k", Account(3, "a"), digest, SECRET[:12], 0.0)
-        self.pools = Pools([spec])
+        self.pools = Pools(specs, routing, random.Random(1))
         self.relay = Relay(
             Directory([key]),
             self.pools,
-            {"up": provider},
+            providers,
             self.ledger,
             self.meter,
             keepalive=keepalive,
@@ -204,7 +235,19 @@ class Stage:
     @property
     def in_flight(self) -> int:
         """Leases held."""
-        return self.pools.in_flight("up")
+        return sum(door.in_flight for door in self.pools.doors.values())
+
+
+def _spec(name: str, tier: int) -> UpstreamSpec:
+    return UpstreamSpec(
+        name,
+        "relay",
+        (f"http://{name}.test",),
+        (UpstreamKey("1", Secret("own")),),
+        (ModelRule("public", "private"), ModelRule("same"), ModelRule("wild-*")),
+        ("chat", "responses", "messages", "gemini"),
+        tier=tier,
+    )
 
 
 async def settled(task: asyncio.Task[None]) -> None:

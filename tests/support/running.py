@@ -25,12 +25,13 @@ T = TypeVar("T")
 PATIENCE = 5.0
 QUIET_WITHIN = 3.0
 # What a daemon may always have running.
-OWN_TASKS = ("ledger", "watch-keys", "watchdog", "serve", "reload")
+OWN_TASKS = ("ledger", "probing", "watch-keys", "watchdog", "serve", "reload")
 CONFIG = """\
 listen: "127.0.0.1:0"
 drain_timeout: 2s
 keys_poll_interval: 50ms
 ledger: {interval: 10ms}
+routing: {retries: {attempts: 1}, breaker: {enabled: off}, longest_cooldown: 0}
 """
 
 
@@ -217,13 +218,15 @@ class Running:
         listener: Any = daemon._listener
         found += [f"client connection {c!r}" for c in listener.connections]
         for name, provider in daemon.relay.providers.items():
-            client = provider.client
-            if client.open_connections != client.idle_connections:
-                found.append(repr(client))
+            for client in provider.clients:
+                if client.open_connections != client.idle_connections:
+                    found.append(repr(client))
             if daemon.relay.pools.in_flight(name):
                 found.append(f"{name}: {daemon.relay.pools.in_flight(name)} leases")
-        for name, watch in daemon.relay._watches.items():
-            found += [f"{name}: watched {exchange!r}" for exchange in watch._live]
+        for watch in daemon.relay._watches.values():
+            found += [f"watched {exchange!r}" for exchange in watch._live]
+        if daemon.relay.lobby.waiting:
+            found.append(repr(daemon.relay.lobby))
         return found
 
 

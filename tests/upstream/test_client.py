@@ -156,26 +156,31 @@ def test_a_refused_connection_says_so() -> None:
     kept.close()
 
 
-def test_connecting_takes_no_longer_than_allowed() -> None:
-    full = socket.create_server(("127.0.0.1", 0), backlog=0)
-    port = full.getsockname()[1]
-    crowd = [socket.socket() for _ in range(8)]
-    for one in crowd:
-        one.setblocking(False)
-        one.connect_ex(("127.0.0.1", port))
-
+@pytest.mark.parametrize(("pool", "call"), [(0.1, None), (60.0, 0.1)])
+def test_connecting_takes_no_longer_than_allowed(
+    full: int, pool: float, call: float | None
+) -> None:
     async def check() -> None:
-        client = client_of(port, connect_timeout=0.1)
+        client = client_of(full, connect_timeout=pool)
         with pytest.raises(ConnectFailed) as caught:
-            await open_any(client)
+            await client.open([ASK], Collected(), call)
         assert caught.value.status == 504
         assert client.open_connections == 0
         await client.close()
 
     run(check)
-    for one in crowd:
-        one.close()
-    full.close()
+
+
+def test_a_call_may_take_longer_to_connect_than_the_pool_allows(server: ScriptedUpstream) -> None:
+    async def check() -> None:
+        client = client_of(server.port, connect_timeout=0.0)
+        with pytest.raises(ConnectFailed):
+            await client.open([ASK], Collected())
+        await client.open([ASK], Collected(), connect_timeout=2.0)
+        assert client.open_connections == 1
+        await client.close()
+
+    run(check)
 
 
 class Resolver:

@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from relayd.errors import ConnectFailed
+from relayd.model import Proxy
 from relayd.upstream.client import Origin, PoolLimits, UpstreamClient
+from tests.support.proxies import FakeProxy
 from tests.support.scripted_upstream import Peer, ScriptedUpstream
 from tests.support.sinks import Collected
 
@@ -133,12 +135,14 @@ def server(folder: Path, authority: tuple[Identity, Path]) -> Iterator[TlsServer
     server.close()
 
 
-def attempt(port: int, ca_file: Path | None, host: str = "localhost") -> Collected:
+def attempt(
+    port: int, ca_file: Path | None, host: str = "localhost", proxy: Proxy | None = None
+) -> Collected:
     """Two requests over TLS; the second on the same connection."""
 
     async def work() -> Collected:
         origin = Origin(host, port, True)
-        client = UpstreamClient(origin, PoolLimits(), str(ca_file) if ca_file else None)
+        client = UpstreamClient(origin, PoolLimits(), str(ca_file) if ca_file else None, proxy)
         try:
             sink = Collected()
             await client.open([ASK], sink)
@@ -202,3 +206,28 @@ def test_a_server_that_speaks_no_tls_is_refused(authority: tuple[Identity, Path]
     with pytest.raises(ConnectFailed):
         attempt(plain.port, authority[1])
     plain.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_through_a_proxy_the_upstreams_certificate_is_checked(
+    scheme: Any, server: TlsServer, folder: Path, authority: tuple[Identity, Path]
+) -> None:
+    server.asked = b""
+    names = {"localhost": ("127.0.0.1", server.port)}
+    with FakeProxy(scheme, names=names) as fake:
+        proxy = Proxy(scheme, "127.0.0.1", fake.port)
+        stranger = write(folder, "proxied", issue("Another authority", None))
+        with pytest.raises(ConnectFailed, match="TLS"):
+            attempt(server.port, stranger, proxy=proxy)
+        assert server.asked == b""
+        done = attempt(server.port, authority[1], proxy=proxy)
+        assert (done.status, done.body, done.problem) == (200, b"{}", None)
+        assert fake.asked == [("localhost", server.port)] * 2
+        assert ASK not in fake.carried and server.asked == ASK * 2
+
+
+def test_a_proxy_that_hangs_up_in_the_handshake_is_a_failure_to_connect(
+    authority: tuple[Identity, Path],
+) -> None:
+    with FakeProxy(manner=b"HTTP/1.1 200 OK\r\n\r\n") as fake, pytest.raises(ConnectFailed):
+        attempt(443, authority[1], proxy=Proxy("http", "127.0.0.1", fake.port))

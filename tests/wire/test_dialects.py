@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relayd.wire.dialects import DIALECTS, auth_headers, request_target
+from relayd.model import FormatName
+from relayd.wire.dialects import DIALECTS, auth_headers, listing_target, request_target
 from relayd.wire.paths import TAILS, Target
 
 CHAT = TAILS["chat/completions"]
@@ -47,6 +48,29 @@ def test_the_version_segment_may_be_written_or_not(
     dialect: str, base_url: str, target: Target, expected: str
 ) -> None:
     assert request_target(DIALECTS[dialect], base_url, target, "m") == expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "base_url", "name", "expected"),
+    [
+        ("openai", "https://h", "chat", "/v1/models"),
+        (
+            "openai-compatible",
+            "http://h/llm/v2?api-version=2",
+            "chat",
+            "/llm/v2/models?api-version=2",
+        ),
+        ("gemini", "https://h", "gemini", "/v1beta/models"),
+        ("demo", "http://h/v1", "chat", "/v1/models"),
+        ("demo", "http://h/v1", "gemini", "/v1beta/models"),
+        ("openrouter", "https://h/api/v1", "chat", "/api/v1/key"),
+        ("perplexity", "https://h", "chat", None),
+    ],
+)
+def test_a_key_is_shown_where_it_costs_nothing(
+    dialect: str, base_url: str, name: FormatName, expected: str | None
+) -> None:
+    assert listing_target(DIALECTS[dialect], base_url, name) == expected
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from relayd.wire import splice
+from relayd.wire.conversation import of_chat
 from relayd.wire.head import (
     Head,
     checked_model,
@@ -33,7 +34,9 @@ def read_head(body: bytes, target: Target) -> Head:
     asked_usage = not stream or _asks_usage(value)
     if not asked_usage:
         edits = _usage_edits(body, value)
-    return Head(target, model, stream, body, edits, asked_usage, estimated_input(body))
+    named = of_chat(value) if target.operation == "generate" else b""
+    size = estimated_input(body)
+    return Head(target, model, stream, body, edits, asked_usage, size, named)
 
 
 def _asks_usage(value: dict[str, Any]) -> bool:

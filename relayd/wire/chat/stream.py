@@ -80,11 +80,6 @@ class HidingChat(ChatPassthrough):
         # Whether the unfinished event has been given out so far after all, because it is so long.
         self._released = False
 
-    def passes(self, chunk: bytes) -> bool:
-        """Whole events without any word of usage pass as they are."""
-        whole = not self._framer.pending and chunk.endswith(ENDS)
-        return whole and chunk.rfind(b'"usage"') < 0
-
     def feed(self, chunk: bytes) -> bytes:
         """The bytes for the client: without the usage chunk, and without an unfinished tail."""
         self.seen += len(chunk)
@@ -125,6 +120,8 @@ class HidingChat(ChatPassthrough):
             first = 0 if skipping else len(next(sse.blocks(whole)))
             self._released = False
             out = ended[: len(ended) - (len(whole) - first)] + _without_usage(whole[first:])
+        if not self.opened:
+            self._open_if_long(framer.pending)
         if framer.pending > LONGEST_HELD:
             out += held + chunk if unended else chunk[len(ended) :]
             self._released = True

@@ -13,6 +13,7 @@ from typing import Any
 
 from relayd.errors import BadCall
 from relayd.wire import splice
+from relayd.wire.conversation import of_gemini
 from relayd.wire.head import Head, checked_model, checked_stream, estimated_input, read_object
 from relayd.wire.paths import Target
 from relayd.wire.splice import Edit, Span
@@ -27,7 +28,9 @@ def read_head(body: bytes, target: Target) -> Head:
     value = read_object(body)
     edits = _renames(body, value) + _hoists(body, value, target)
     stream = checked_stream(target.stream)
-    return Head(target, model, stream, body, edits, input_estimate=estimated_input(body))
+    named = of_gemini(value) if target.operation == "generate" else b""
+    size = estimated_input(body)
+    return Head(target, model, stream, body, edits, input_estimate=size, conversation=named)
 
 
 def _path_model(target: Target) -> str:

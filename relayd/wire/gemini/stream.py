@@ -81,6 +81,8 @@ class GeminiArray(GeminiPassthrough):
         self.seen += len(chunk)
         for element in self._splitter.feed(chunk):
             self._observe(element)
+        if not self.opened:
+            self._open_if_long(self._splitter.pending)
         self.at_boundary = not self._splitter.inside
         self.complete = self._splitter.closed
         return chunk

@@ -92,3 +92,11 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
 def test_the_input_is_estimated_by_its_size() -> None:
     body = orjson.dumps({"model": "a", "messages": ["x" * 400]})
     assert read_head(body, CHAT).input_estimate == len(body) // 4
+
+
+def test_only_what_generates_belongs_to_a_conversation() -> None:
+    body = b'{"model":"a","messages":[{"role":"user","content":"x"}]}'
+    assert read_head(body, CHAT).conversation.startswith(b"opening=")
+    assert read_head(body, TAILS["embeddings"]).conversation == b""
+    named = read_head(b'{"model":"a","stream":true,"session_id":"s"}', CHAT)
+    assert (named.conversation, named.previous_response) == (b"session_id=s", "")

@@ -134,3 +134,12 @@ def test_what_only_looks_like_a_system_turn_is_left_alone(body: bytes) -> None:
 def test_an_embedding_has_no_turns() -> None:
     body = b'{"content":{"role":"system"},"contents":[{"role":"system"}]}'
     assert sent(body, "embedContent") == body
+
+
+def test_only_what_generates_belongs_to_a_conversation() -> None:
+    body = b'{"contents":[{"parts":[{"text":"x"}]}],"cachedContent":"cachedContents/1"}'
+    for verb in ("generateContent", "streamGenerateContent"):
+        named = read_head(body, target(verb)).conversation
+        assert named == b"cachedContent=cachedContents/1"
+    for verb in ("countTokens", "embedContent"):
+        assert read_head(body, target(verb)).conversation == b""

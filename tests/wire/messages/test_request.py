@@ -25,3 +25,9 @@ def test_counting_tokens_needs_no_max_tokens_and_never_streams() -> None:
 def test_a_request_without_model_is_refused() -> None:
     with pytest.raises(BadCall):
         read_head(b'{"input":"x"}', TAILS["messages"])
+
+
+def test_only_what_generates_belongs_to_a_conversation() -> None:
+    body = b'{"model":"a","metadata":{"user_id":"u"}}'
+    assert read_head(body, TAILS["messages"]).conversation == b"user_id=u"
+    assert read_head(body, TAILS["messages/count_tokens"]).conversation == b""

@@ -25,3 +25,16 @@ def test_counting_input_tokens_never_streams() -> None:
 def test_a_request_without_model_is_refused() -> None:
     with pytest.raises(BadCall):
         read_head(b'{"input":"x"}', TAILS["responses"])
+
+
+def test_only_what_generates_belongs_to_a_conversation() -> None:
+    body = b'{"model":"a","prompt_cache_key":"k","conversation":"c"}'
+    head = read_head(body, TAILS["responses"])
+    assert (head.conversation, head.previous_response) == (b"prompt_cache_key=k", "c")
+    assert read_head(body, TAILS["responses/input_tokens"]).conversation == b""
+
+
+def test_a_count_needs_the_account_that_has_the_previous_response_too() -> None:
+    body = b'{"model":"a","previous_response_id":"resp_1"}'
+    for tail in ("responses", "responses/input_tokens"):
+        assert read_head(body, TAILS[tail]).previous_response == "resp_1"

@@ -1,0 +1,204 @@
+"""A lease: one request's place at one door, and what its end teaches the door.
+
+A lease ends once, in one of three ways: it went well, it failed (the error says how, and the table
+in `end` what follows), or it was given up without anybody's fault. Only the door learns; whether
+the request is tried elsewhere is decided in `attempts`.
+"""
+
+from __future__ import annotations
+
+from relayd.errors import BadStatus, RelayError, UpstreamError
+from relayd.model import ModelRule, Timeouts, UpstreamSpec
+from relayd.policy.doors import (
+    REFUSES_BY_MODEL,
+    Door,
+    is_fault,
+    refuses,
+    unreachable,
+)
+from relayd.policy.pool import Target
+from relayd.policy.tiers import Tier
+
+LIMITED = frozenset({429})
+FORBIDDEN = 403
+
+
+class Lease:
+    """A choice taken: the door holds one request more until the lease ends.
+
+    Arguments:
+        door: whose place it is.
+        tier: where it was chosen.
+        site: which base URL of the upstream.
+        model: the upstream's name of the model.
+        rule: by which the door offers it.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_generation",
+        "_secret",
+        "_site",
+        "_site_generation",
+        "_tier",
+        "_tokens",
+        "door",
+        "model",
+        "rule",
+        "site",
+        "spec",
+        "taken_at",
+        "timeouts",
+    )
+
+    def __init__(
+        self,
+        door: Door,
+        tier: Tier,
+        site: int,
+        model: str,
+        rule: ModelRule,
+    ) -> None:
+        self.door = door
+        self.spec: UpstreamSpec = door.spec
+        self.site = site
+        self.model = model
+        self.rule = rule.pattern
+        self.timeouts: Timeouts = rule.timeouts or door.spec.timeouts
+        self.taken_at = 0.0
+        # A reload may give the door another credential, and other sites, while this lease is held.
+        self._secret = door.key.secret
+        self._site = door.sites[site]
+        self._tier = tier
+        self._tokens = 0
+        # What the breakers gave at the door: a gate that comes about later begins with 0.
+        self._generation = 0
+        self._site_generation = 0
+        self._ended = True
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "held"
+        return f"<Lease {self.door.name} site={self.site} {self.model} by {self.rule} {state}>"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the place was given back."""
+        return self._ended
+
+    @property
+    def target(self) -> Target:
+        """What was chosen: the door and the base URL."""
+        return self.door.name, self.site
+
+    def take(self, tokens: int, now: float) -> None:
+        """The request goes through the door."""
+        door = self.door
+        self._ended = False
+        self.taken_at, self._tokens = now, tokens
+        self._tier.hold(door, 1)
+        door.enter(tokens, now)
+        self._site_generation = self._site.breaker.enter(now)
+        gate = door.gate(self.model)
+        if gate is not None:
+            self._generation = gate.breaker.enter(now)
+
+    def connected(self, now: float) -> None:
+        """A connection came about, or a reply on one: the site is well, whatever else happens."""
+        breaker = self._site.breaker
+        if breaker.until:
+            breaker.succeed(self._site_generation, now)
+
+    def succeed(self, now: float, first_byte: float | None, tokens: int | None = None) -> None:
+        """It went well. `first_byte`: seconds from the request; `tokens`: what it really cost."""
+        if self._release():
+            return
+        self.connected(now)
+        door = self.door
+        door.tally.count(False, now)
+        if first_byte is not None:
+            door.first_byte.observe(first_byte, now)
+            door.quantiles.observe(first_byte)
+        if tokens is not None:
+            door.correct(tokens - self._tokens, self.taken_at, now)
+        gate = door.gate(self.model)
+        if gate is not None:
+            gate.well()
+            gate.breaker.succeed(self._generation, now)
+
+    def fail(self, error: RelayError, now: float) -> None:
+        """It failed. What is not the upstream's fault leaves no trace."""
+        if not isinstance(error, UpstreamError):
+            self.leave(now)
+            return
+        if self._release():
+            return
+        door = self.door
+        if is_fault(error):
+            door.failures += 1
+            door.tally.count(True, now)
+        door.correct(-self._tokens, self.taken_at, now)
+        if unreachable(error):
+            self._fail_site(error, now)
+            self._leave_gate()
+            return
+        if isinstance(error, BadStatus):
+            self.connected(now)
+        else:  # of a connection that is dead or silent: it may be an old one
+            self._site.breaker.leave(self._site_generation)
+        if refuses(error):
+            self._refuse(error)
+        elif isinstance(error, BadStatus) and error.upstream_status in LIMITED:
+            self._leave_gate()
+            if door.routing.longest_cooldown > 0:
+                longest = door.routing.longest_cooldown
+                door.trouble(self.model).cool(error.retry_after, longest, now)
+        elif is_fault(error):
+            self._fail_gate(error, now)
+        else:
+            self._leave_gate()
+
+    def leave(self, now: float) -> None:
+        """It ended without anybody's fault: the client left, another attempt was faster."""
+        if not self._release():
+            self._leave_gate()
+            self._site.breaker.leave(self._site_generation)
+
+    def _release(self) -> bool:
+        """Give the place back; returns whether that had been done."""
+        ended, self._ended = self._ended, True
+        if not ended:
+            self.door.in_flight -= 1
+            self._tier.hold(self.door, -1)
+        return ended
+
+    def _leave_gate(self) -> None:
+        gate = self.door.gate(self.model)
+        if gate is not None:
+            gate.breaker.leave(self._generation)
+
+    def _fail_gate(self, error: RelayError, now: float) -> None:
+        if not self.door.routing.breaker.enabled:
+            return
+        gate = self.door.trouble(self.model)
+        gate.breaker.fail(self._generation, now)
+        gate.why = error.message
+
+    def _fail_site(self, error: RelayError, now: float) -> None:
+        if not self.door.routing.breaker.enabled:
+            return
+        self._site.breaker.fail(self._site_generation, now, at_once=True)
+        self._site.why = error.message
+
+    def _refuse(self, error: RelayError) -> None:
+        """The key is out, until the operator or a good probe says otherwise: for this model, when
+        the provider only forbids (403), else for all."""
+        door = self.door
+        self._leave_gate()
+        if not door.routing.breaker.enabled or self._secret != door.key.secret:
+            return  # the latter was replaced meanwhile
+        forbidden = isinstance(error, BadStatus) and error.upstream_status == FORBIDDEN
+        if forbidden or door.spec.dialect in REFUSES_BY_MODEL:
+            gate = door.trouble(self.model)
+            gate.refused, gate.why = True, error.message
+        else:
+            door.refused = error.message

@@ -1,0 +1,167 @@
+"""How a request ends for its client: the last bytes of a reply, an error in its format, a goodbye.
+
+Each function enters into the work what the ledger shall say, and returns the last act, which the
+relay performs after the books are closed. None of them waits.
+"""
+
+from __future__ import annotations
+
+import math
+
+from relayd.attempt import Attempt
+from relayd.errors import BrokenStream, ClientGone, NoUpstream, RelayError, UpstreamError
+from relayd.model import Usage
+from relayd.sides import RawHeaders
+from relayd.wire.formats import FORMATS
+from relayd.work import Last, Work
+
+
+def finish(work: Work, attempt: Attempt, problem: RelayError | None) -> Last:
+    """End a request whose last attempt has ended. Raises the problem where nothing went out yet."""
+    if not attempt.exchange.started:
+        if attempt.verdict is None:
+            assert problem is not None
+            raise problem
+        work.failure = problem
+        return _finish_whole(work, attempt)
+    if attempt.exchange.mode == "overflow":
+        return _finish_overflow(work, attempt, problem)
+    return _finish_stream(work, attempt, problem)
+
+
+def _finish_whole(work: Work, attempt: Attempt) -> Last:
+    """A reply that was held back and judged: it goes out in one piece."""
+    client, verdict = work.client, attempt.verdict
+    assert verdict is not None
+    [body] = attempt.exchange.held
+    headers = attempt.whole_headers()
+    entry = work.entry
+    entry.status, entry.outcome = verdict.status, verdict.outcome
+    entry.error_code = verdict.error_code
+    if verdict.outcome == "ok" or verdict.usage is not None:
+        note_usage(work, verdict.usage, complete=True, produced=len(body) // 4)
+    work.response_id = verdict.response_id
+    return Last(lambda: client.send(verdict.status, headers, body), len(body))
+
+
+def _finish_overflow(work: Work, attempt: Attempt, problem: RelayError | None) -> Last:
+    """A reply too large to hold: it went out as it came."""
+    call, client = work.call, work.client
+    work.entry.status = attempt.exchange.status
+    if problem is not None:
+        _note_failure(work, problem, started=True)
+        return Last(client.abort)
+    usage = FORMATS[call.format].tail_usage(b"".join(attempt.exchange.held))
+    work.entry.outcome = "ok"
+    note_usage(work, usage, complete=True)
+    return Last(client.end)
+
+
+def _finish_stream(work: Work, attempt: Attempt, problem: RelayError | None) -> Last:
+    """An event stream: all of it went out; what is missing is its proper end."""
+    client, observer, entry = work.client, attempt.observer, work.entry
+    assert observer is not None
+    entry.status = attempt.exchange.status
+    rest = observer.finish()
+    if observer.complete and observer.failed is None:
+        entry.outcome = "ok"  # even if the connection broke after the terminal event
+        work.response_id = observer.response_id
+    elif observer.failed is not None and problem is None:
+        entry.outcome, entry.error_code = "upstream_error", "upstream_stream_error"
+        work.failure = BrokenStream(observer.failed)
+    else:
+        broken = problem or BrokenStream("The upstream's stream ended before it was complete.")
+        _note_failure(work, broken, started=True)
+        rest += observer.error_event(broken, work.call.request_id)
+    note_usage(work, observer.usage, complete=entry.outcome == "ok")
+    return Last(lambda: client.end(rest), len(rest))
+
+
+def fail(work: Work, exc: RelayError) -> Last:
+    """Word a failure for the client, if it can still be told."""
+    call, client, entry = work.call, work.client, work.entry
+    started = work.exchange is not None and work.exchange.started
+    _note_failure(work, exc, started=started)
+    if isinstance(exc, ClientGone) or started:
+        entry.status = entry.status or exc.status
+        return Last(client.abort)
+    reply = FORMATS[call.format].error(exc, call.request_id)
+    entry.status = reply.status
+    headers = error_headers(exc)
+    if work.attempts is not None and work.attempts.count > 1:
+        headers.append((b"x-relayd-attempts", b"%d" % work.attempts.count))
+    return Last(lambda: client.send(reply.status, headers, reply.body), len(reply.body))
+
+
+def leave(work: Work) -> Last:
+    """Cancelled: the client hung up, or we stop.
+
+    A client that hung up after the terminal event had been served; before it, it had not.
+    """
+    attempt, observer, exchange, entry = work.attempt, work.observer, work.exchange, work.entry
+    served = observer is not None and observer.complete and observer.failed is None
+    if attempt is not None and exchange is not None:
+        exchange.leave(served=served)
+        if exchange.sent and not attempt.failed:  # a failed attempt costs nothing
+            note_usage(work, observer.usage if observer else None, complete=served)
+    if served:
+        entry.outcome, entry.status = "ok", exchange.status if exchange is not None else 200
+        return Last(_nothing if work.client.gone else work.client.end)
+    if not work.client.gone:
+        return _break_off(work)
+    _note_failure(work, ClientGone("The client left."), started=False)
+    entry.status = ClientGone.default_status
+    return Last(_nothing)
+
+
+def _break_off(work: Work) -> Last:
+    """We stop, and the client is still there: it hears so, in its own format."""
+    exc = NoUpstream("relayd is shutting down.", code="shutting_down", retry_after=5)
+    if work.exchange is None or work.exchange.mode != "stream" or work.observer is None:
+        return fail(work, exc)
+    _note_failure(work, exc, started=True)
+    work.entry.status = work.exchange.status
+    rest = work.observer.finish() + work.observer.error_event(exc, work.call.request_id)
+    return Last(lambda: work.client.end(rest), len(rest))
+
+
+def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int = 0) -> None:
+    """Enter what was consumed. `produced`: output tokens to assume when nobody reports any."""
+    entry, head, observer = work.entry, work.head, work.observer
+    if entry.operation == "count_tokens" or head is None:
+        return
+    if usage is not None and complete:
+        entry.usage, entry.usage_source = usage, "reported"
+        return
+    if observer is not None and observer.seen:
+        produced = observer.estimate_output()
+    if usage is not None:
+        # The stream was cut: the input side is known, the output side at least what was seen.
+        entry.usage, entry.usage_source = usage, "partial"
+        usage.out_total = max(usage.out_total or 0, produced)
+    else:
+        entry.usage = Usage(in_uncached=head.input_estimate, out_total=produced)
+        entry.usage_source = "estimated"
+
+
+def _note_failure(work: Work, exc: RelayError, *, started: bool) -> None:
+    entry = work.entry
+    entry.error_code = exc.code
+    entry.outcome = exc.outcome
+    work.failure = exc
+    if started and isinstance(exc, UpstreamError):
+        entry.outcome = BrokenStream.outcome
+
+
+def _nothing() -> None:
+    """There is nobody to send anything to."""
+
+
+def error_headers(exc: RelayError) -> RawHeaders:
+    """Headers that an error adds: when to try again, and whether that can help."""
+    headers: RawHeaders = [(b"content-type", b"application/json")]
+    if exc.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(exc.retry_after))))
+    if exc.code == "upstream_credential":
+        headers.append((b"x-should-retry", b"false"))
+    return headers

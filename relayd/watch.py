@@ -1,0 +1,84 @@
+"""One coarse timer for all exchanges that share a patience: it looks at counters to find silence.
+
+A timer per stream event would be set and cancelled a thousand times a second; this one ticks a few
+times within the shortest patience, whatever happens in between, and only while there is anything
+to look after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from relayd.errors import RelayError
+from relayd.model import Timeouts
+
+log = logging.getLogger("relayd")
+
+
+class Watched(Protocol):
+    """What the watch looks after."""
+
+    def check(self, now: float) -> None:
+        """Look for silence."""
+
+    def give_up(self, exc: RelayError) -> None:
+        """End it with an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long silence may last, in seconds.
+
+    Arguments:
+        upstream: first byte, stall and total of the upstream.
+        keepalive: silence after which a stream to the client is kept alive; 0 is never.
+        client: how long a client may leave its reply unread.
+    """
+
+    upstream: Timeouts
+    keepalive: float = 10.0
+    client: float = 120.0
+
+
+class Watch:
+    """One timer for all exchanges that share a patience. It runs only while there are any.
+
+    Silence is noticed at most a quarter of the shortest patience late.
+    """
+
+    def __init__(self, patience: Patience, loop: asyncio.AbstractEventLoop) -> None:
+        self.patience = patience
+        self.loop = loop
+        limits = patience.upstream
+        waits = (limits.first_byte, limits.stall, limits.total, patience.client)
+        self._interval = max(0.01, min(*waits, patience.keepalive or limits.stall) / 4)
+        self._live: set[Watched] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __repr__(self) -> str:
+        return f"<Watch live={len(self._live)} every={self._interval:g}s>"
+
+    def join(self, exchange: Watched) -> None:
+        """Look after an exchange from now on."""
+        self._live.add(exchange)
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._interval, self._tick)
+
+    def leave(self, exchange: Watched) -> None:
+        """It has ended."""
+        self._live.discard(exchange)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._live:  # first of all: whatever happens below, time goes on for the others
+            self._timer = self.loop.call_later(self._interval, self._tick)
+        now = self.loop.time()
+        for exchange in list(self._live):
+            try:
+                exchange.check(now)
+            except Exception:
+                log.exception("cannot look after %r", exchange)
+                exchange.give_up(RelayError("relayd failed to handle this request."))
