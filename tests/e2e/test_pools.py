@@ -386,7 +386,7 @@ def test_a_backup_address_answers_where_the_primary_cannot_be_reached(
     kept, port = dead_port()
     up = answering()
     urls = f"base_urls: ['http://127.0.0.1:{port}', '{up.url}']"
-    relay = begin(spec("up", "", urls), ALONE, BREAKER)
+    relay = begin(spec("up", "", urls), ALONE)
 
     got, row = ask(relay, stream=stream)
     assert (got.status, got.headers["x-relayd-attempts"]) == (200, "2")
@@ -807,7 +807,9 @@ def test_a_client_that_leaves_the_room_frees_its_place(
     room.relay.wait_for(lambda: room.relay.mark() > before)
     row = room.relay.rows()[0]
     assert (row.outcome, row.status, row.upstream) == ("client_gone", 499, "")
-    assert room.next() == "stays"
+    room.send("comes")  # there is a place again
+    waiting(room.relay, 2)
+    assert [room.next(), room.next()] == ["stays", "comes"]
     room.end()
 
 
@@ -881,6 +883,55 @@ def test_a_full_model_falls_back_before_it_waits(
         assert (got.status, got.headers["x-relayd-model"], row.upstream) == (200, "small", "free")
         peer.send(reply(CHAT.reply))
         assert client.reply().status == 200
+
+
+def test_where_the_fallback_is_full_too_whichever_is_free_first_answers(
+    begin: Begin, scripted: Callable[[], ScriptedUpstream]
+) -> None:
+    big, small = scripted(), scripted()
+    limits = "limits: {concurrency: 1}"
+    relay = begin(
+        spec("a", big.url, limits, models="[big]") + spec("b", small.url, limits, models="[small]"),
+        "models: {big: {fallbacks: [small]}}",
+    )
+    path, body = CHAT.ask("big")
+    with relay.connect() as one, relay.connect() as two, relay.connect() as three:
+        for client in (one, two):
+            client.send(request_bytes(path, body, relay.auth))
+        peer, other = big.accept(), small.accept()
+        for each in (peer, other):
+            each.read_request()
+        three.send(request_bytes(path, body, relay.auth))
+        waiting(relay, 1)
+        peer.send(reply(CHAT.reply))
+        assert peer.read_request().document["model"] == "big"
+        for each in (peer, other):
+            each.send(reply(CHAT.reply))
+        assert "x-relayd-model" not in three.reply().headers
+
+
+def test_a_request_that_still_fits_does_not_wait_behind_one_that_does_not(
+    begin: Begin, scripted: Callable[[], ScriptedUpstream]
+) -> None:
+    up = scripted()
+    relay = begin(spec("up", up.url, "limits: {tpm: 1000}"), "waiting: {timeout: 5s}", ALONE)
+    other = new_account(relay)
+    path, long = CHAT.ask("m", messages=[{"role": "user", "content": "word " * 500}])
+    _, short = CHAT.ask("m")
+    with relay.connect() as one, relay.connect() as two, relay.connect() as three:
+        one.send(request_bytes(path, long, relay.auth))
+        first = up.accept()
+        first.read_request()
+        two.send(request_bytes(path, long, relay.auth))
+        waiting(relay, 1)
+        three.send(request_bytes(path, short, {"Authorization": f"Bearer {other}"}))
+        second = up.accept()
+        second.read_request()
+        for peer in (second, first):  # what the first really cost leaves room for the long one
+            peer.send(reply(CHAT.reply))
+        first.read_request()
+        first.send(reply(CHAT.reply))
+        assert [client.reply().status for client in (one, two, three)] == [200] * 3
 
 
 # --- conversations ----------------------------------------------------------------------
