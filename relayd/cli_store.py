@@ -18,7 +18,7 @@ from relayd.store.base import StoreError
 from relayd.store.sqlite import SqliteStore
 
 T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = Callable[..., Any]
 
 CONFIG_PLACES = ("config.yaml", "/etc/relayd/config.yaml")
 
@@ -72,7 +72,7 @@ def store_options(command: Command) -> Command:
         click.option("--config", metavar="PATH", help="The configuration that names the database."),
     ):
         option(gathered)
-    return gathered  # type: ignore[return-value]
+    return gathered
 
 
 def with_store(

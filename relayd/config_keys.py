@@ -11,10 +11,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from relayd.config_values import Hidden, Reader, fields, secret, whole
+from relayd.config_values import Hidden, Reader, distinct, fields, secret, whole
 from relayd.config_yaml import Place, Wrong
 from relayd.model import KeyLimits, Proxy, Secret, UpstreamKey
 
@@ -35,7 +35,11 @@ _ROUTES = (
 )
 _METHOD = re.compile(r".*(/models/[^/]*:[A-Za-z]+)")
 _PROXY_HOST = re.compile(r"[A-Za-z0-9._:%-]+")
-_PROXIES = {"http": "http", "socks5": "socks5", "socks5h": "socks5"}
+_PROXIES: dict[str, Literal["http", "socks5"]] = {
+    "http": "http",
+    "socks5": "socks5",
+    "socks5h": "socks5",
+}
 _MAX_CREDENTIAL = 255  # bytes, RFC 1929
 
 
@@ -75,17 +79,8 @@ def _refuse_route(path: str) -> None:
 
 def base_urls(place: Place) -> tuple[str, ...]:
     """A list of addresses: the primary, then backups."""
-    found: dict[str, None] = {}
-    items = place.items()
-    for item in items:
-        url = item.take(base_url)
-        if url in found:
-            item.complain("stands here twice")
-        elif url:
-            found[url] = None
-    if not items:
-        raise Wrong("names no address: write the primary first, then its backups")
-    return tuple(found)
+    empty = "names no address: write the primary first, then its backups"
+    return tuple(distinct(place, base_url, empty))
 
 
 def limits(place: Place) -> dict[str, int]:
@@ -157,7 +152,7 @@ def _proxy(text: str) -> Proxy | None:
         raise Wrong("holds more than the address of a proxy")
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     _check_login(username, password)
-    return Proxy(scheme, parts.hostname or "", parts.port, username, Secret(password))  # type: ignore[arg-type]
+    return Proxy(scheme, parts.hostname or "", parts.port, username, Secret(password))
 
 
 def _check_login(username: str, password: str) -> None:

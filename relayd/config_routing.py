@@ -19,7 +19,17 @@ from difflib import get_close_matches
 from typing import get_args
 
 from relayd.config_models import model_name
-from relayd.config_values import Reader, choice, fields, number, record, seconds, switch, whole
+from relayd.config_values import (
+    Reader,
+    choice,
+    distinct,
+    fields,
+    number,
+    record,
+    seconds,
+    switch,
+    whole,
+)
 from relayd.config_yaml import Place, Problem, Wrong
 from relayd.model import UpstreamSpec
 from relayd.policy.globs import Glob
@@ -86,17 +96,7 @@ def _model_line(pattern: str) -> Reader:
 
 
 def _fallbacks(place: Place) -> tuple[tuple[str, Place], ...]:
-    found: dict[str, Place] = {}
-    items = place.items()
-    for item in items:
-        name = item.take(_one_model)
-        if name in found:
-            item.complain("stands here twice")
-        elif name:
-            found[name] = item
-    if not items:
-        raise Wrong("names no model: leave the line out")
-    return tuple(found.items())
+    return tuple(distinct(place, _one_model, "names no model: leave the line out").items())
 
 
 def _one_model(place: Place) -> str:

@@ -47,7 +47,7 @@ from relayd.model import (
     Timeouts,
     UpstreamSpec,
 )
-from relayd.wire.dialects import DIALECTS
+from relayd.wire.dialects import DIALECTS, EVERY_FORMAT
 
 # Two ways to say one thing.
 _EXCLUSIVE = (("base_url", "base_urls"), ("key", "keys"), ("key_file", "keys"))
@@ -153,11 +153,11 @@ def _spec(name: str, values: dict[str, Any], lines: tuple[KeyLine, ...]) -> Upst
 
 def formats(place: Place) -> tuple[FormatName, ...]:
     """A list of formats that the upstream speaks natively."""
-    read = is_one_of(("chat", "responses", "messages", "gemini"))
+    read = is_one_of(EVERY_FORMAT)
     found = [item.take(read) for item in place.items()]
     if not found:
         raise Wrong("names no format")
-    return tuple(dict.fromkeys(name for name in found if name))  # type: ignore[misc]
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def certificates(place: Place) -> str:

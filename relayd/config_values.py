@@ -19,6 +19,7 @@ from relayd.config_yaml import Place, Wrong, unknown
 from relayd.model import Secret
 
 T = TypeVar("T")
+Name = TypeVar("Name", bound=str)
 Reader = Callable[[Place], Any]
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?(ms|s|m|h|d)?")
@@ -256,14 +257,32 @@ def _twins(readers: Mapping[str, Reader]) -> dict[str, Reader]:
     return {f"{name}_file": reader.from_file for name, reader in hidden.items()}
 
 
-def is_one_of(names: Iterable[str]) -> Callable[[Place], str]:
+def distinct(place: Place, reader: Callable[[Place], str], empty: str) -> dict[str, Place]:
+    """The items of a list, each with its place: one that stands there twice is a problem.
+
+    Raises Wrong, saying `empty`, for a list without items.
+    """
+    found: dict[str, Place] = {}
+    items = place.items()
+    for item in items:
+        text = item.take(reader)
+        if text in found:
+            item.complain("stands here twice")
+        elif text:
+            found[text] = item
+    if not items:
+        raise Wrong(empty)
+    return found
+
+
+def is_one_of(names: Iterable[Name]) -> Callable[[Place], Name]:
     """A reader of a name out of many: the nearest one is proposed for a misspelt one."""
     known = tuple(names)
 
-    def read(place: Place) -> str:
+    def read(place: Place) -> Name:
         text = place.text()
         if text not in known:
             raise Wrong(f"{place.written!r} is an {unknown(text, known)}")
-        return text
+        return known[known.index(text)]
 
     return read

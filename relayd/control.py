@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -23,8 +24,6 @@ import orjson
 from relayd.model import Secret
 
 LARGEST = 64 * 1024  # bytes that are read of what ought to be a control file
-# An address that means "all of this machine", and the one under which it can be reached.
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104
 
 
 class NoControl(Exception):
@@ -72,8 +71,15 @@ def reachable(addresses: Sequence[str]) -> str:
 
 def _from_here(url: str) -> str:
     parts = urlsplit(url)
-    host = EVERYWHERE.get(parts.hostname or "")
-    return url if host is None else f"{parts.scheme}://{host}:{parts.port}"
+    try:
+        address = ip_address(parts.hostname or "")
+    except ValueError:  # a name
+        return url
+    if not address.is_unspecified:
+        return url
+    # All of this machine; from here it is reached at its loopback.
+    host = "127.0.0.1" if address.version == 4 else "[::1]"
+    return f"{parts.scheme}://{host}:{parts.port}"
 
 
 def _is_local(url: str) -> bool:

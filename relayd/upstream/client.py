@@ -13,11 +13,12 @@ on the event loop, between awaits.
 from __future__ import annotations
 
 import asyncio
+import operator
 import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from relayd.errors import ConnectFailed, NoUpstream
@@ -199,7 +200,7 @@ class UpstreamClient:
             except OSError as exc:  # TimeoutError is one, too
                 problem = exc
             else:
-                self._addresses.sort(key=lambda known, good=address: known != good)  # type: ignore[misc]
+                self._addresses.sort(key=partial(operator.ne, address))
                 return connection
         raise problem
 

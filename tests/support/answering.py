@@ -6,19 +6,18 @@ upstream fail and recover by one assignment; `asked` keeps the requests in the o
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
 from collections import Counter
 from collections.abc import Callable
 
-from tests.support.scripted_upstream import PATIENCE, Asked, Peer
+from tests.support.listening import Listening
+from tests.support.scripted_upstream import Asked, Peer
 
 Answer = Callable[[Asked], bytes]
 
 
-class AnsweringUpstream:
-    """Listens, answers, remembers. Owns its threads and sockets; `close` ends them all.
+class AnsweringUpstream(Listening):
+    """Listens, answers, remembers.
 
     Arguments:
         answer: a whole response, as bytes, for each request.
@@ -27,15 +26,12 @@ class AnsweringUpstream:
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.asked: list[Asked] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._connections: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._spawn(self._accept)
+        super().__init__()
 
     @property
     def url(self) -> str:
         """Its base URL."""
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        return f"http://127.0.0.1:{self.port}"
 
     def keys(self) -> list[str]:
         """The credentials of the requests so far, which are forgotten."""
@@ -46,33 +42,7 @@ class AnsweringUpstream:
         """How often each credential came, of the requests so far, which are forgotten."""
         return Counter(self.keys())
 
-    def close(self) -> None:
-        """Hang up on everybody."""
-        for one in (self._listener, *self._connections):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive(), "the upstream still answers"
-        for one in (self._listener, *self._connections):
-            one.close()
-
-    def _spawn(self, work: Callable[[], None]) -> None:
-        def quietly() -> None:
-            with contextlib.suppress(OSError, EOFError):
-                work()
-
-        thread = threading.Thread(target=quietly, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            connection, _ = self._listener.accept()
-            self._connections.append(connection)
-            self._spawn(lambda connection=connection: self._serve(connection))  # type: ignore[misc]
-
-    def _serve(self, connection: socket.socket) -> None:
+    def serve(self, connection: socket.socket) -> None:
         peer = Peer(connection)
         connection.settimeout(None)
         while True:

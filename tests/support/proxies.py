@@ -8,14 +8,14 @@ once the proxy knows where to connect.
 from __future__ import annotations
 
 import base64
-import contextlib
 import select
 import socket
 import struct
-import threading
 from collections.abc import Callable, Mapping
 
-PATIENCE = 5.0
+from tests.support.listening import Listening
+from tests.support.scripted_upstream import PATIENCE
+
 READ = 64 * 1024
 
 Where = tuple[str, int]
@@ -24,8 +24,8 @@ HTTP_OK = b"HTTP/1.1 200 Connection established\r\nproxy-agent: fake\r\n\r\n"
 BOUND = b"\x01\x7f\x00\x00\x01\x00\x50"  # what a SOCKS reply ends in: its own address
 
 
-class FakeProxy:
-    """A proxy. Owns its listener, its threads and its sockets; `close` ends them all.
+class FakeProxy(Listening):
+    """A proxy.
 
     Arguments:
         scheme: "http" or "socks5".
@@ -48,52 +48,9 @@ class FakeProxy:
         self._credentials = credentials
         self._manner = manner
         self._names = dict(names or {})
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-        self._spawn(self._accept)
+        super().__init__()
 
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._listener.getsockname()[1])
-
-    def close(self) -> None:
-        """Hang up on everybody, and wait for the threads."""
-        for one in (self._listener, *self._sockets):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(PATIENCE)
-            assert not thread.is_alive(), "the proxy still waits"
-        for one in (self._listener, *self._sockets):
-            one.close()
-
-    def __enter__(self) -> FakeProxy:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    # --- its threads ----------------------------------------------------------------------------
-
-    def _spawn(self, work: Callable[[], None]) -> None:
-        def quietly() -> None:
-            with contextlib.suppress(OSError, EOFError):
-                work()
-
-        thread = threading.Thread(target=quietly, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while True:
-            client, _ = self._listener.accept()
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._sockets.append(client)
-            self._spawn(lambda client=client: self._serve(client))  # type: ignore[misc]
-
-    def _serve(self, client: socket.socket) -> None:
+    def serve(self, client: socket.socket) -> None:
         try:
             if isinstance(self._manner, bytes):
                 client.recv(READ)

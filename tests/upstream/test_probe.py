@@ -57,7 +57,7 @@ def spec_of(url: str, **more: Any) -> UpstreamSpec:
 
 
 def probed(
-    url: str, model: str | None = None, timeout: float = 5.0, *, kept: int = 0, **more: Any
+    url: str, model: str | None = None, patience: float = 5.0, *, kept: int = 0, **more: Any
 ) -> RelayError | None:
     """What a probe finds. `kept`: connections that are left of it."""
 
@@ -66,7 +66,7 @@ def probed(
         provider = Provider(spec)
         outlet = provider.outlet("1", 0)
         try:
-            found = await probe(outlet, spec, model, timeout)
+            found = await probe(outlet, spec, model, patience)
             await asyncio.sleep(0)  # a connection that is dropped tells so in the next round
             assert outlet.client.open_connections == outlet.client.idle_connections == kept
             return found
@@ -173,7 +173,7 @@ def hold_on(peer: Peer) -> None:
 )
 def test_a_probe_ends_in_time_and_hangs_up(server: ScriptedUpstream, half: bytes) -> None:
     server.answer_with(half, then=hold_on)
-    found = probed(server.url, timeout=0.1)
+    found = probed(server.url, patience=0.1)
     assert isinstance(found, NoAnswer)
 
 
