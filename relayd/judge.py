@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from relayd.errors import BadReply, BadStatus, RelayError
 from relayd.model import FormatName, Operation, Usage
-from relayd.wire.facts import error_text, objects, parsed, section
+from relayd.wire.facts import error_text, objects, parsed, refuses_key, section
 from relayd.wire.formats import FORMATS
 from relayd.wire.waits import retry_after
 
@@ -90,8 +90,8 @@ def judge(
         return _judge_success(name, operation, status, headers, body)
     if status < 400:
         raise BadReply(f"The upstream answered with an unexpected status {status}.")
-    if b"API_KEY_INVALID" in body and status == 400:
-        status = 401  # as Google says it
+    if status == 400 and refuses_key(body):
+        status = 401
     said = FORMATS[name].reply_usage(body, operation).error
     moment = None if now is None else datetime.fromtimestamp(now, UTC)
     failure = _failure(status, said, retry_after(headers, body, moment))

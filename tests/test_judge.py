@@ -130,11 +130,34 @@ def test_nothing_else_that_passes_is_tried_elsewhere(name: FormatName, status: i
     assert judge(name, "generate", status, JSON, reply).retry is None
 
 
-def test_googles_word_for_a_bad_key_is_trouble_with_our_credential() -> None:
-    body = b'{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID"}]}}'
+@pytest.mark.parametrize("wrap", [b"%b", b"[%b]"])
+def test_googles_word_for_a_bad_key_is_trouble_with_our_credential(
+    name: FormatName, wrap: bytes
+) -> None:
+    body = wrap % b'{"error":{"code":400,"details":[{"reason":"API_KEY_INVALID"}]}}'
     with pytest.raises(BadStatus) as caught:
-        judge("gemini", "generate", 400, JSON, body)
+        judge(name, "generate", 400, JSON, body)
     assert (caught.value.code, caught.value.upstream_status) == ("upstream_credential", 401)
+    assert judge(name, "generate", 404, JSON, body).outcome == "bad_request"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"API_KEY_INVALID",
+        b'"API_KEY_INVALID"',
+        b'{"error": "API_KEY_INVALID"}',
+        b'{"error": {"message": "Invalid value: \'API_KEY_INVALID\'."}}',
+        b'{"error": {"message": "{\\"details\\":[{\\"reason\\":\\"API_KEY_INVALID\\"}]}"}}',
+        b'{"error": {"param": "API_KEY_INVALID", "code": "invalid_value"}}',
+        b'{"error": {"details": ["API_KEY_INVALID", {"message": "API_KEY_INVALID"}]}}',
+        b'{"error": {"details": [{"reason": ["API_KEY_INVALID"]}]}}',
+        b'{"details": [{"reason": "API_KEY_INVALID"}]}',
+    ],
+)
+def test_a_clients_own_words_in_an_error_are_not_googles(name: FormatName, body: bytes) -> None:
+    verdict = judge(name, "generate", 400, JSON, body)
+    assert (verdict.outcome, verdict.retry) == ("bad_request", None)
 
 
 def first(name: FormatName, value: object) -> RelayError | None:

@@ -17,12 +17,8 @@ import uvloop
 
 from benchmarks.fidelity import report
 from benchmarks.fidelity.check import check
-from benchmarks.fidelity.recording import BadRecording, read
+from benchmarks.fidelity.recording import FIXTURE, SHARED, BadRecording, read
 from benchmarks.fidelity.replay import replay
-
-ROOT = Path(__file__).parents[2]
-FIXTURE = ROOT / "tests" / "fixtures" / "traffic.jsonl"
-SHARED = ROOT.parent / "shared" / "recordings" / "provider-traffic.jsonl.gz"
 
 
 def main(arguments: list[str] | None = None) -> int:

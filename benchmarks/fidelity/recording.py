@@ -15,6 +15,10 @@ from typing import Any
 
 import orjson
 
+ROOT = Path(__file__).parents[2]
+FIXTURE = ROOT / "tests" / "fixtures" / "traffic.jsonl"  # made by hand, always there
+SHARED = ROOT.parent / "shared" / "recordings" / "provider-traffic.jsonl.gz"  # real, beside us
+
 # format of the recording -> (path, header that carries the key, what stands before the key)
 ROUTES = {
     "chat": ("/v1/chat/completions", "authorization", "Bearer "),

@@ -120,12 +120,19 @@ def _chat(raw: Json) -> Counts:
         raw.get("prompt_cache_hit_tokens"),  # DeepSeek
     )
     written = into.get("cache_write_tokens")
+    prompt, output, reasoning = (
+        raw.get("prompt_tokens"),
+        raw.get("completion_tokens"),
+        out.get("reasoning_tokens"),
+    )
+    if reasoning and raw.get("total_tokens") == (prompt or 0) + (output or 0) + reasoning:
+        output = (output or 0) + reasoning  # a host that counts reasoning apart
     return _put(
-        in_uncached=_uncached(raw.get("prompt_tokens"), read, written),
+        in_uncached=_uncached(prompt, read, written),
         cache_read=read,
         cache_write_other=written,
-        out_total=raw.get("completion_tokens"),
-        reasoning=out.get("reasoning_tokens"),
+        out_total=output,
+        reasoning=reasoning,
         in_audio=into.get("audio_tokens"),
         in_image=into.get("image_tokens"),
         in_video=into.get("video_tokens"),

@@ -13,7 +13,9 @@ on the event loop, between awaits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import operator
+import os
 import socket
 import ssl
 from collections.abc import Sequence
@@ -56,7 +58,8 @@ class UpstreamClient:
     Arguments:
         origin: where to connect.
         limits: bounds.
-        ca_file: a PEM file with the only authorities to trust, instead of the system's.
+        ca_file: a PEM file with the only authorities to trust, instead of the system's. One that is
+            renewed counts from the next connection on.
         proxy: what to connect through, or None for straight away.
     """
 
@@ -71,6 +74,7 @@ class UpstreamClient:
         self._limits = limits
         self._proxy = proxy
         self._loop = asyncio.get_running_loop()
+        self._ca_file = ca_file
         self._tls = tls_context(ca_file) if origin.tls else None
         # State: idle connections (newest last), all connections, addresses and when they were
         # found.
@@ -206,6 +210,7 @@ class UpstreamClient:
 
     async def _connect_by(self, **where: Any) -> Connection:
         """Connect to an address, or on a socket that a proxy has connected."""
+        self._look_at_certificates()
         _, connection = await self._loop.create_connection(
             lambda: Connection(self._keep, self._drop),
             **where,
@@ -222,6 +227,12 @@ class UpstreamClient:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._all.add(connection)
         return connection
+
+    def _look_at_certificates(self) -> None:
+        if self._tls is not None and self._ca_file is not None:
+            # Where it is just being replaced, what was last read from it still counts.
+            with contextlib.suppress(OSError):
+                self._tls = tls_context(self._ca_file)
 
     async def _lookup(self) -> list[str]:
         now = self._loop.time()
@@ -264,7 +275,18 @@ class UpstreamClient:
             self._sweeper = self._loop.call_later(max(wait, 0.01), self._sweep)
 
 
-@lru_cache(maxsize=64)
 def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """What checks certificates: the system's authorities, or those of a file. Costly to make."""
+    """What checks certificates: the system's authorities, or those of a file as it is now.
+
+    Raises OSError for a file that cannot be read, or holds no certificates.
+    """
+    if ca_file is None:
+        return _context(None, ())
+    state = os.stat(ca_file)
+    return _context(ca_file, (state.st_mtime_ns, state.st_size, state.st_ino))
+
+
+@lru_cache(maxsize=64)
+def _context(ca_file: str | None, version: tuple[int, ...]) -> ssl.SSLContext:
+    """Costly to make, so each version of a file is read once."""
     return ssl.create_default_context(cafile=ca_file)

@@ -17,7 +17,7 @@ from relayd.errors import BadReply, BadStatus, NoAnswer, NoUpstream, RelayError,
 from relayd.model import UpstreamSpec
 from relayd.upstream.connection import Connection, RawHeaders
 from relayd.upstream.provider import Outlet
-from relayd.wire import waits
+from relayd.wire import facts, waits
 
 MAX_REPLY = 4 * 1024 * 1024  # lists of hundreds of models, with all that is said of each
 _CREDENTIAL = frozenset({401, 402, 403})
@@ -73,7 +73,7 @@ async def _send(outlet: Outlet, asked: list[bytes], sink: _Sink) -> Connection:
 
 
 def _read(status: int, sink: _Sink) -> RelayError | None:
-    if status in _CREDENTIAL or (status == 400 and b"API_KEY_INVALID" in sink.body):
+    if status in _CREDENTIAL or (status == 400 and facts.refuses_key(sink.body)):
         return BadStatus(
             f"The upstream refused the key with status {status}.",
             upstream_status=status,

@@ -7,6 +7,8 @@ raise. None is unknown; it is never rounded to 0, because the numbers are billed
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -16,6 +18,9 @@ from relayd.wire import splice
 LONGEST_TEXT = 300
 # Above this a count is garbage, not a bill; it would not fit the store's integers either.
 LARGEST_COUNT = 10**12
+KEY_REFUSED = "API_KEY_INVALID"
+# Keys tried in the end of a reply: each try parses what follows.
+MOST_PLACES = 16
 
 
 def parsed(body: bytes) -> dict[str, Any] | None:
@@ -103,18 +108,54 @@ def error_text(error: object) -> str | None:
     return " ".join(str(error).split())[:LONGEST_TEXT]
 
 
+def error_details(body: bytes) -> list[dict[str, Any]]:
+    """What an error says beside its message, as Google's do, whichever format they answer in."""
+    error = section((parsed(body) or {}).get("error"))
+    return objects(error.get("details"))
+
+
+def refuses_key(body: bytes) -> bool:
+    """Whether an error of status 400 says that the key is not valid, as Google does.
+
+    The words must stand where only the upstream writes: messages repeat what clients sent.
+    """
+    if KEY_REFUSED.encode() not in body:
+        return False
+    return any(detail.get("reason") == KEY_REFUSED for detail in error_details(body))
+
+
 def text(value: object) -> str:
     """`value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
 
 
-def last_object(tail: bytes, key: bytes) -> dict[str, Any]:
-    """The object that the last `key` in `tail` holds, where `tail` is the end of some JSON text.
+def last_object(tail: bytes, key: str) -> dict[str, Any]:
+    """The object that `key` holds, where `tail` is the end of some JSON text.
 
-    It is empty when there is none: the tail may begin anywhere, so nothing before the key is looked
-    at.
+    The tail may begin anywhere, so nothing before a key is looked at. What follows a member of the
+    outermost object makes an object again once its brace is put back; what follows a key inside
+    closes too much (Groq repeats `usage` for each model, behind the sum). Where no key is
+    outermost, the last one counts. The result is empty when there is none.
     """
-    at = tail.rfind(b'"%b"' % key)
+    quoted = orjson.dumps(key)
+    for at in islice(_places(tail, quoted), MOST_PLACES):
+        try:
+            return section(orjson.loads(b"{" + tail[at:]).get(key))
+        except orjson.JSONDecodeError:
+            continue
+    return _value_at(tail, tail.rfind(quoted))
+
+
+def _places(tail: bytes, word: bytes) -> Iterator[int]:
+    """Where `word` stands, from the end to the start."""
+    at = tail.rfind(word)
+    while at >= 0:
+        yield at
+        at = tail.rfind(word, 0, at)
+
+
+def _value_at(tail: bytes, at: int) -> dict[str, Any]:
+    """The object that the key at `at` holds, whatever follows it."""
     try:
         start = splice.skip_space(tail, tail.index(b":", at) + 1) if at >= 0 else len(tail)
         return section(orjson.loads(tail[start : splice.value_end(tail, start)]))

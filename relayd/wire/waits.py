@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from relayd.wire.facts import objects, parsed, section
+from relayd.wire.facts import error_details
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
@@ -69,8 +69,7 @@ def _longest(waits: Iterable[float]) -> float | None:
 def _delays(body: bytes) -> Iterator[str]:
     """What the RetryInfo entries in an error's details say."""
     if b'"retryDelay"' in body:
-        error = section((parsed(body) or {}).get("error"))
-        for detail in objects(error.get("details")):
+        for detail in error_details(body):
             delay = detail.get("retryDelay")
             if isinstance(delay, dict):  # the message that the string stands for, written out
                 delay = delay.get("seconds")

@@ -13,10 +13,10 @@ import pytest
 import uvloop
 
 from benchmarks.fidelity import report
-from benchmarks.fidelity.__main__ import FIXTURE, SHARED, main
+from benchmarks.fidelity.__main__ import main
 from benchmarks.fidelity.check import Checked, check
 from benchmarks.fidelity.expect import EMBEDDED, HIDDEN, INCOMPLETE, REWORDED
-from benchmarks.fidelity.recording import read
+from benchmarks.fidelity.recording import FIXTURE, SHARED, read
 from benchmarks.fidelity.replay import replay
 
 

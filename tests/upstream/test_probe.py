@@ -132,6 +132,12 @@ def test_a_bad_status_is_what_it_is(
     assert (found.upstream_status, found.code) == (code, error_code)
 
 
+def test_words_in_a_message_refuse_no_key(server: ScriptedUpstream) -> None:
+    body = b'{"error":{"message":"no model API_KEY_INVALID"}}'
+    server.answer_with(status_line(400, body=body))
+    assert probed(server.url, "API_KEY_INVALID", kept=1) is None
+
+
 def test_a_rate_limit_says_until_when(server: ScriptedUpstream) -> None:
     server.answer_with(status_line(429, "retry-after: 7"))
     found = probed(server.url, "m", kept=1)

@@ -177,6 +177,35 @@ def test_an_unknown_authority_is_refused_before_anything_is_sent(
     assert server.asked == b""
 
 
+def test_a_renewed_file_of_authorities_counts_from_the_next_connection_on(
+    server: TlsServer, folder: Path, authority: tuple[Identity, Path]
+) -> None:
+    ca_file = folder / "renewed.pem"
+    ca_file.write_bytes(write(folder, "former", issue("Former authority", None)).read_bytes())
+
+    async def work() -> None:
+        client = UpstreamClient(Origin("localhost", server.port, True), PoolLimits(), str(ca_file))
+
+        async def status() -> int:
+            sink = Collected()
+            connection = await client.open([ASK], sink)
+            await sink.done()
+            connection.abort()
+            return sink.status
+
+        with pytest.raises(ConnectFailed, match="TLS"):
+            await status()
+        ca_file.write_bytes(authority[1].read_bytes())
+        assert await status() == 200
+        ca_file.write_bytes(b"half a certif")  # it is just being written
+        assert await status() == 200
+        ca_file.unlink()
+        assert await status() == 200
+        await client.close()
+
+    asyncio.run(work())
+
+
 def test_a_certificate_for_another_host_is_refused(
     folder: Path, authority: tuple[Identity, Path]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from relayd.wire import facts
@@ -88,11 +89,35 @@ def test_objects_ignores_what_is_none() -> None:
         (b'xt"}}],"usage": {"a":{"b":"}"}}, "z":1}', {"a": {"b": "}"}}),
         (b'"usage":{"a":1}},{"usage":{"a":2}}]', {"a": 2}),
         (b'"usage":null}', {}),
+        # Groq says once more, behind the sum, what each model used.
+        (b'],"usage":{"a":3},"by":{"m":[{"usage":{"a":1}},{"usage":{"a":2}}]}}', {"a": 3}),
+        (b'],"usage":{"a":3},"by":["usage"],"z":"\\"usage\\":{"}', {"a": 3}),
+        (b'"usage":{"a":3},"by":[' + b'{"usage":{"a":1}},' * 20 + b"0]}", {"a": 1}),
         (b'"usage":{"a":', {}),
         (b'"usage"', {}),
         (b'"usage":', {}),
         (b"nothing", {}),
     ],
 )
-def test_the_last_object_of_a_tail_is_read(tail: bytes, value: dict[str, object]) -> None:
-    assert facts.last_object(tail, b"usage") == value
+def test_the_outermost_object_of_a_tail_is_read_and_else_the_last(
+    tail: bytes, value: dict[str, object]
+) -> None:
+    assert facts.last_object(tail, "usage") == value
+
+
+@pytest.mark.parametrize(
+    ("value", "refuses"),
+    [
+        ({"error": {"details": [{"reason": "API_KEY_INVALID"}]}}, True),
+        ([{"error": {"details": ["x", {}, {"reason": "API_KEY_INVALID"}]}}], True),
+        ({"error": {"details": [{"reason": "OTHER"}]}}, False),
+        ({"error": {"details": [{"reason": "OTHER", "message": "API_KEY_INVALID"}]}}, False),
+        ({"error": {"message": "API_KEY_INVALID"}}, False),
+        ({"error": "API_KEY_INVALID"}, False),
+        ("API_KEY_INVALID", False),
+    ],
+)
+def test_only_the_field_of_its_own_says_that_the_key_is_refused(
+    value: object, refuses: bool
+) -> None:
+    assert facts.refuses_key(orjson.dumps(value)) is refuses

@@ -1,7 +1,8 @@
 """Whole replies of chat, legacy completions and embeddings: usage and errors.
 
 `prompt_tokens` includes what came from the cache and what was written to it; `completion_tokens`
-includes reasoning. Hosts that predate the detail objects name the cached part in their own way.
+includes reasoning, except at hosts whose total shows that they count it apart. Hosts that predate
+the detail objects name the cached part in their own way.
 """
 
 from __future__ import annotations
@@ -47,12 +48,13 @@ def usage_of(value: object) -> Usage | None:
         section(raw.get("completion_tokens_details")),
     )
     read, written = _cached(raw), tokens(into.get("cache_write_tokens"))
+    reasoning = tokens(out.get("reasoning_tokens"))
     return Usage(
         in_uncached=uncached(prompt, read, written),
         cache_read=read,
         cache_write_other=written,
-        out_total=completion,
-        reasoning=tokens(out.get("reasoning_tokens")),
+        out_total=_with_reasoning(completion, reasoning, prompt, total),
+        reasoning=reasoning,
         in_audio=tokens(into.get("audio_tokens")),
         in_image=tokens(into.get("image_tokens")),
         in_video=tokens(into.get("video_tokens")),
@@ -81,7 +83,7 @@ def usage_object(value: dict[str, object]) -> object:
 
 def tail_usage(tail: bytes) -> Usage | None:
     """Usage from the end of a reply that was too large to hold whole."""
-    raw = last_object(tail, b"usage")
+    raw = last_object(tail, "usage")
     return usage_of(raw) if "completion_tokens" in raw else embeddings.usage_of(raw)
 
 
@@ -114,3 +116,12 @@ def _cached(raw: dict[str, object]) -> int | None:
         raw.get("num_cached_tokens"),
         raw.get("prompt_cache_hit_tokens"),
     )
+
+
+def _with_reasoning(
+    completion: int | None, reasoning: int | None, prompt: int | None, total: int | None
+) -> int | None:
+    """All output tokens: where the total is only reached with the reasoning on top, with it."""
+    if completion is None or not reasoning or prompt is None:
+        return completion
+    return completion + reasoning if total == prompt + completion + reasoning else completion

@@ -16,6 +16,7 @@ import orjson
 from relayd.errors import BadStatus, RelayError
 from relayd.model import Operation, Usage
 from relayd.wire.facts import (
+    added,
     error_text,
     last_object,
     objects,
@@ -82,7 +83,7 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
 
 def tail_usage(tail: bytes) -> Usage | None:
     """Usage from the end of a reply that was too large to hold whole."""
-    return usage_of(last_object(tail, b"usageMetadata"))
+    return usage_of(last_object(tail, "usageMetadata"))
 
 
 def error(exc: RelayError, request_id: str) -> ErrorReply:
@@ -129,5 +130,9 @@ def _output(
 
 
 def _by_modality(details: object) -> dict[str, int | None]:
-    each = objects(details)
-    return {text(detail.get("modality")): tokens(detail.get("tokenCount")) for detail in each}
+    """Tokens by modality; one that is named twice is the sum of both."""
+    counts: dict[str, int | None] = {}
+    for detail in objects(details):
+        name = text(detail.get("modality"))
+        counts[name] = added(counts.get(name), tokens(detail.get("tokenCount")))
+    return counts

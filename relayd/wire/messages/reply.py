@@ -70,7 +70,7 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
 
 def tail_usage(tail: bytes) -> Usage | None:
     """Usage from the end of a reply that was too large to hold whole."""
-    return usage_of(last_object(tail, b"usage"))
+    return usage_of(last_object(tail, "usage"))
 
 
 def error(exc: RelayError, request_id: str) -> ErrorReply:

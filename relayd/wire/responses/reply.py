@@ -6,13 +6,14 @@ includes reasoning. Hosted tools are metered apart, in `tool_usage` beside `usag
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from relayd.errors import BadStatus, RelayError
 from relayd.model import Operation, Usage
 from relayd.wire.facts import (
+    added,
     error_text,
     last_object,
     parsed,
@@ -42,18 +43,18 @@ def usage_of(response: dict[str, Any]) -> Usage | None:
     if prompt is None and output is None and total is None:
         return None
     into, out = section(raw.get("input_tokens_details")), section(raw.get("output_tokens_details"))
-    read, written = tokens(into.get("cached_tokens")), tokens(into.get("cache_write_tokens"))
-    usage = Usage(
-        in_uncached=uncached(prompt, read, written),
+    read, written = tokens(into.get("cached_tokens")), _written(into)
+    return Usage(
+        in_uncached=uncached(prompt, read, added(*written)),
         cache_read=read,
-        cache_write_other=written,
+        cache_write_30m=written.half_hour,
+        cache_write_12h=written.half_day,
+        cache_write_other=written.other,
         out_total=output,
         reasoning=tokens(out.get("reasoning_tokens")),
         total_reported=total,
         server_tools=_server_tools(response),
     )
-    _split_writes(usage, section(into.get("cache_write_tokens_details")))
-    return usage
 
 
 def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
@@ -67,7 +68,7 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
 
 def tail_usage(tail: bytes) -> Usage | None:
     """Usage from the end of a reply that was too large to hold whole."""
-    return usage_of({"usage": last_object(tail, b"usage")})
+    return usage_of({"usage": last_object(tail, "usage")})
 
 
 def status_of(exc: RelayError) -> int:
@@ -87,13 +88,21 @@ def error(exc: RelayError, request_id: str) -> ErrorReply:
     return ErrorReply(status, orjson.dumps({"error": body, "request_id": request_id}))
 
 
-def _split_writes(usage: Usage, details: dict[str, Any]) -> None:
-    """Move what is known by its time to live out of the undivided count."""
-    usage.cache_write_30m = tokens(details.get("ttl_30m_tokens"))
-    usage.cache_write_12h = tokens(details.get("ttl_12h_tokens"))
-    if usage.cache_write_other is not None and details:
-        known = (usage.cache_write_30m or 0) + (usage.cache_write_12h or 0)
-        usage.cache_write_other = max(usage.cache_write_other - known, 0)
+class _Written(NamedTuple):
+    """Tokens written to a cache, by their time to live: no token is in two of the counts."""
+
+    half_hour: int | None
+    half_day: int | None
+    other: int | None
+
+
+def _written(into: dict[str, Any]) -> _Written:
+    split = section(into.get("cache_write_tokens_details"))
+    half_hour, half_day = tokens(split.get("ttl_30m_tokens")), tokens(split.get("ttl_12h_tokens"))
+    undivided = tokens(into.get("cache_write_tokens"))
+    if undivided is not None:
+        undivided = max(undivided - (half_hour or 0) - (half_day or 0), 0)
+    return _Written(half_hour, half_day, undivided)
 
 
 def _server_tools(response: dict[str, Any]) -> dict[str, int]:

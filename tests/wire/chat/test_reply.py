@@ -55,6 +55,20 @@ from relayd.wire.chat import reply
         ({"prompt_tokens": 9, "prompt_cache_hit_tokens": 2}, Usage(in_uncached=7, cache_read=2)),
         ({"prompt_tokens": 4, "cached_tokens": 9}, Usage(in_uncached=0, cache_read=9)),
         ({"total_tokens": 3}, Usage(total_reported=3)),
+        # Some hosts count reasoning apart: the total tells.
+        (
+            {
+                "prompt_tokens": 10,
+                "completion_tokens": 4,
+                "total_tokens": 20,
+                "completion_tokens_details": {"reasoning_tokens": 6},
+            },
+            Usage(in_uncached=10, out_total=10, reasoning=6, total_reported=20),
+        ),
+        (
+            {"completion_tokens": 4, "completion_tokens_details": {"reasoning_tokens": 6}},
+            Usage(out_total=4, reasoning=6),
+        ),
         ({}, None),
         (None, None),
         ([1], None),

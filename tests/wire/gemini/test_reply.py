@@ -27,6 +27,7 @@ def modality(name: str, count: int) -> dict[str, object]:
                 "totalTokenCount": 133,
                 "promptTokensDetails": [
                     modality("AUDIO", 1),
+                    modality("AUDIO", 6),
                     modality("IMAGE", 2),
                     modality("VIDEO", 3),
                 ],
@@ -37,7 +38,7 @@ def modality(name: str, count: int) -> dict[str, object]:
                 cache_read=40,
                 out_total=28,
                 reasoning=8,
-                in_audio=1,
+                in_audio=7,
                 in_image=2,
                 in_video=3,
                 out_audio=4,

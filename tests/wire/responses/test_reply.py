@@ -42,6 +42,28 @@ from relayd.wire.responses import reply
                 server_tools={"web_search": 2},
             ),
         ),
+        # Writes known by their time to live alone are no uncached input either.
+        (
+            {
+                "usage": {
+                    "input_tokens": 20,
+                    "input_tokens_details": {"cache_write_tokens_details": {"ttl_30m_tokens": 12}},
+                },
+            },
+            Usage(in_uncached=8, cache_write_30m=12),
+        ),
+        (
+            {
+                "usage": {
+                    "input_tokens": 20,
+                    "input_tokens_details": {
+                        "cache_write_tokens": 5,
+                        "cache_write_tokens_details": {"ttl_12h_tokens": 12},
+                    },
+                },
+            },
+            Usage(in_uncached=8, cache_write_12h=12, cache_write_other=0),
+        ),
         ({"usage": {"input_tokens": 3}}, Usage(in_uncached=3)),
         ({"usage": None}, None),
         ({"usage": {}}, None),
