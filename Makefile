@@ -15,7 +15,7 @@ TYPED = $(wildcard relayd tests benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench outage lock clean
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench outage cost sustain rollup kill-test lock clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,18 @@ bench: $(DEV_STAMP) ## the benchmark beside nginx (benchmarks/README.md)
 
 outage: $(DEV_STAMP) ## an hour of failing providers, simulated (ARGS="--seed 3 --minutes 10", --choose)
 	@$(BIN)/python -m benchmarks.outage $(ARGS)
+
+cost: $(DEV_STAMP) ## what the ledger costs a request, in microseconds (ARGS=--quick)
+	@$(BIN)/python -m benchmarks.cost $(ARGS)
+
+sustain: $(DEV_STAMP) ## 1,000 paid requests/s for 5 minutes (ARGS="--seconds 30 --rate 500")
+	@$(BIN)/python -m benchmarks.sustain $(ARGS)
+
+rollup: $(DEV_STAMP) ## how long reports over a year of 50 million requests take
+	@$(BIN)/python -m benchmarks.rollup $(ARGS)
+
+kill-test: $(DEV_STAMP) ## kill relayd under load, again and again, and check its books (ARGS="--rounds 5")
+	@$(BIN)/python -m benchmarks.kill $(ARGS)
 
 lock: ## renew the pinned requirements (needs uv)
 	@.ci/lock $(UV)

@@ -44,3 +44,4 @@ class Call(NamedTuple):
     started: float
     started_at: float
     path: str
+    address: str = ""

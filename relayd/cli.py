@@ -3,9 +3,8 @@
 relayd serve      run the daemon
 relayd demo       run it with the embedded fake provider and show it working
 relayd check      report every problem of a configuration
-relayd key …      make, list, disable keys        (cli_admin)
-relayd upstream … see how providers do, switch    (cli_upstream)
-relayd usage      what was used, by whom          (cli_usage)
+relayd key … account … group … token … ledger … prices … upstream … usage
+                  all that an operator has        (cli_admin lists them)
 """
 
 from __future__ import annotations
@@ -74,6 +73,7 @@ def serve(config_path: Path | None) -> None:
 @config_option
 def check(config_path: Path | None) -> None:
     """Report every problem of a configuration, with path and line; exit 1 if there is one."""
+    from relayd.cli_prices import summary
     from relayd.config import ConfigProblems, load
 
     path = find_config(config_path)
@@ -86,6 +86,8 @@ def check(config_path: Path | None) -> None:
     click.echo(f"  database  {config.database}")
     special = counted(len(config.routing.models), "rule") if config.routing.models else "no rules"
     click.echo(f"  strategy  {config.routing.strategy}, {special} for single models")
+    click.echo(f"  prices    {summary(config)}")
+    click.echo(f"  timezone  {config.timezone}")
     width = max((len(spec.name) for spec in config.upstreams), default=0)
     for spec in config.upstreams:
         click.echo(f"  upstream  {spec.name:<{width}}  {'  '.join(described(spec))}")

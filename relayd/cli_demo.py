@@ -22,6 +22,7 @@ import orjson
 from relayd.config import Config, ConfigProblems, load
 from relayd.daemon import Daemon
 from relayd.model import Secret
+from relayd.store.base import NewKey
 
 KEY_NAME = "demo"
 TEXT_PATHS = {
@@ -87,7 +88,9 @@ async def run(listen: str, *, as_json: bool, once: bool) -> None:
         daemon = Daemon(_config(config_path, listen), None, os.environ, Secret(admin_token))
         await _start(daemon, listen)
         try:
-            _, secret = await daemon.store.create_key(KEY_NAME, KEY_NAME, time.time())
+            _, secret = await daemon.books.store.create_key(
+                NewKey(KEY_NAME, KEY_NAME), now=time.time(), actor="demo"
+            )
             await daemon.refresh_keys()
             base_url = daemon.addresses[0]
             if as_json:

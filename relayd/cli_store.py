@@ -7,6 +7,7 @@ key, a name taken) is one line on stderr and exit code 1; a wrong call is 2.
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -37,26 +38,44 @@ class Place(NamedTuple):
     database: str | None
 
 
-def database_path(config: str | None, database: str | None) -> Path:
-    """The database that `--database` names, or else the configuration.
+def config_path(place: Place) -> Path | None:
+    """The configuration: `--config`, or $RELAYD_CONFIG, or the first of CONFIG_PLACES that exists;
+    None with `--database` alone, which needs none, or when there is none."""
+    if place.config or place.database:
+        return Path(place.config) if place.config else None
+    chosen = os.environ.get("RELAYD_CONFIG") or next(
+        (path for path in CONFIG_PLACES if Path(path).exists()), None
+    )
+    return Path(chosen) if chosen else None
 
-    The configuration is `--config`, or $RELAYD_CONFIG, or the first of CONFIG_PLACES that exists.
+
+def database_path(config: str | None, database: str | None) -> Path:
+    """The database that `--database` names, or else the configuration (`config_path`).
+
     Raises click.UsageError when there is none, Failed when it cannot be read.
     """
     if database:
         return Path(database)
     from relayd.config import ConfigProblems, load_database
 
-    places = [config or os.environ.get("RELAYD_CONFIG") or "", *CONFIG_PLACES]
-    found = places[0] or next((p for p in places[1:] if Path(p).exists()), None)
+    found = config_path(Place(config, None))
     if found is None:
         raise click.UsageError("no configuration found: give --config PATH or --database PATH")
     try:
-        return load_database(Path(found), os.environ)
+        return load_database(found, os.environ)
     except ConfigProblems as problems:
         raise Failed(f"{found} has problems:\n{problems}") from problems
     except OSError as error:
         raise Failed(f"{found}: {error.strerror}") from error
+
+
+def actor() -> str:
+    """Who runs the command, for the audit table: `cli:anna`, also behind sudo."""
+    try:
+        user = os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have them
+        user = str(os.getuid())
+    return f"cli:{user}"
 
 
 def store_options(command: Command) -> Command:

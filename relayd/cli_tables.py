@@ -1,33 +1,53 @@
-"""What the commands print: tables for people, the same facts as JSON for scripts.
+"""How the commands print: tables for people, JSON for scripts, and how a number, a time or an
+amount is said.
 
 Rich is imported inside the function that draws, so that the daemon, which shares the command
-line's entry, never loads it. Cells are measured first and the table is drawn as wide as they need:
-an id or a name that is cut or wrapped cannot be copied. Names come from clients (a model's name is
-whatever was asked for), so nothing in a cell is taken as markup and control characters never reach
-the terminal.
+line's entry, never loads it. A cell is never cut: an id or a name that lacks its end cannot be
+copied. Where a terminal is too narrow, columns that are wanted least go, and it is said; a column
+that is a list may wrap between its parts. In a pipe everything stands in one line. Names come from
+clients (a model's name is whatever was asked for), so nothing in a cell is taken as markup and
+control characters never reach the terminal.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import textwrap
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from decimal import Decimal
+from typing import NamedTuple
 
 import click
 import orjson
 
-from relayd.model import Account, Entry, Key
-from relayd.store.base import UsageRow
+from relayd.money import DOLLAR
+
+NARROWEST_LIST = 14  # columns that a list is wrapped to before other columns go
+GAP = 2  # between columns
+BOUND = "\N{NO-BREAK SPACE}"  # inside one part of a list
 
 
 class Column(NamedTuple):
-    """One column: its heading, and whether it holds numbers (set to the right)."""
+    """One column of a table.
+
+    Arguments:
+        title: its heading.
+        number: set to the right.
+        spare: 0 for a column that always stays; the greatest goes first for want of room.
+        wraps: a list, which may continue on a second line.
+        optional: goes when every cell is empty.
+    """
 
     title: str
     number: bool = False
+    spare: int = 0
+    wraps: bool = False
+    optional: bool = False
+
+
+Rows = Sequence[Sequence[str]]
 
 
 def print_json(value: object) -> None:
@@ -35,45 +55,127 @@ def print_json(value: object) -> None:
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
 
 
-def print_table(
-    columns: Sequence[Column],
-    rows: Sequence[Sequence[str]],
-    totals: Sequence[str] | None = None,
-) -> None:
+def print_table(columns: Sequence[Column], rows: Rows, totals: Sequence[str] | None = None) -> None:
     """A table with lines on a terminal, aligned plain text in a pipe."""
+    room = screen()
+    lines = [[printable(cell) if cell else "" for cell in row] for row in rows]
+    used = [i for i, c in enumerate(columns) if not c.optional or any(row[i] for row in lines)]
+    table = _Table([*columns], lines, [*totals] if totals else None).only(used)
+    table, left_out = _fitted(table, room)
+    click.echo(_drawn(table, room is not None))
+    if left_out:
+        click.echo(f"No room for: {', '.join(left_out)}. --json has everything.", err=True)
+
+
+class _Table(NamedTuple):
+    columns: list[Column]
+    rows: list[list[str]]
+    totals: list[str] | None
+
+    def only(self, places: Sequence[int]) -> _Table:
+        """The same with the columns in these places."""
+        totals = self.totals and [self.totals[i] for i in places]
+        rows = [[row[i] for i in places] for row in self.rows]
+        return _Table([self.columns[i] for i in places], rows, totals)
+
+    def width_of(self, place: int) -> int:
+        """Columns of the screen that the widest cell takes, where parts of a list may stand below
+        one another."""
+        from rich.cells import cell_len
+
+        cells = [self.columns[place].title, *(row[place] for row in self.lines)]
+        return max(cell_len(line) for cell in cells for line in cell.split("\n"))
+
+    @property
+    def lines(self) -> list[list[str]]:
+        return [*self.rows, *([self.totals] if self.totals else [])]
+
+    @property
+    def width(self) -> int:
+        # A lined table has an empty column on each side.
+        return sum(map(self.width_of, range(len(self.columns)))) + GAP * len(self.columns)
+
+
+def _fitted(table: _Table, room: int | None) -> tuple[_Table, list[str]]:
+    """The table as it fits, and the titles of the columns that had to go."""
+    if room is None or table.width <= room:
+        return table, []
+    places = range(len(table.columns))
+    kept = [place for place in places if not table.columns[place].spare]
+    for place in sorted(set(places) - set(kept), key=lambda i: table.columns[i].spare):
+        more = sorted([*kept, place])
+        if _wrapped(table.only(more), room).width <= room:
+            kept = more
+    left_out = [table.columns[place].title for place in places if place not in kept]
+    return _wrapped(table.only(kept), room), left_out
+
+
+def _wrapped(table: _Table, room: int) -> _Table:
+    """The table with its lists in several lines where that brings it into the room."""
+    for place, column in enumerate(table.columns):
+        if column.wraps and table.width > room:
+            rest = room - (table.width - table.width_of(place))
+            for row in table.rows:
+                row[place] = "\n".join(wrapped(row[place], max(rest, NARROWEST_LIST)))
+    return table
+
+
+def _drawn(table: _Table, lined: bool) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    terminal = sys.stdout.isatty()
     # Two spaces between columns either way: the lined style brings one of its own.
-    style, gap = (box.SIMPLE_HEAD, 1) if terminal else (None, 2)
-    table = Table(box=style, pad_edge=False, padding=(0, gap, 0, 0))
-    for column in columns:
+    style, gap = (box.SIMPLE_HEAD, GAP - 1) if lined else (None, GAP)
+    drawing = Table(box=style, pad_edge=False, padding=(0, gap, 0, 0))
+    for column in table.columns:
         side = "right" if column.number else "left"
-        table.add_column(column.title, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    if totals is not None:
-        table.add_section()
-        table.add_row(*map(Text, totals), style="bold")
-    wide = Console(width=100_000).measure(table).maximum
-    width = max(wide, shutil.get_terminal_size().columns)
-    console = Console(width=width, force_terminal=terminal, highlight=False)
+        drawing.add_column(column.title, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for row in table.rows:
+        drawing.add_row(*(Text(cell.replace(BOUND, " ") or "-") for cell in row))
+    if table.totals is not None:
+        drawing.add_section()
+        drawing.add_row(*map(Text, table.totals), style="bold")
+    console = Console(width=table.width + GAP, force_terminal=lined, highlight=False)
     with console.capture() as drawn:
-        console.print(table)
-    click.echo("\n".join(line.rstrip() for line in drawn.get().splitlines()))
+        console.print(drawing)
+    return "\n".join(line.rstrip() for line in drawn.get().splitlines())
+
+
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """What is known of one thing: one line for each fact, long ones wrapped on a terminal."""
+    indent = max(len(name) for name, _ in facts) + GAP
+    room = screen() or 10**6
+    for name, text in facts:
+        head = f"{name:<{indent}}"
+        lines = wrapped(printable(text), max(room, 60) - indent)
+        click.echo(head + f"\n{' ' * indent}".join(lines).replace(BOUND, " "))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of this width. Words stay whole, and so do the parts of a list."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+
+def screen() -> int | None:
+    """The columns of the terminal; None in a pipe, where a line is as long as it needs to be."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def printable(text: str) -> str:
     """The text with control characters shown as a replacement sign; "-" for none at all."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in text) or "-"
+    return "".join(c if c.isprintable() or c == BOUND else "\ufffd" for c in text) or "-"
 
 
 def moment(seconds: float) -> str:
     """A Unix time for people, in UTC: `2026-11-21 09:15:02`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def date(seconds: float) -> str:
+    """Its day alone, in UTC: `2026-11-21`."""
+    return moment(seconds)[:10]
 
 
 def iso(seconds: float) -> str:
@@ -84,6 +186,31 @@ def iso(seconds: float) -> str:
 def count(number: int | None) -> str:
     """`1,234,567`, or "-" for unknown."""
     return "-" if number is None else f"{number:,}"
+
+
+def short_count(number: int) -> str:
+    """`60`, `100k`, `2M`: as it was typed, most likely."""
+    for unit, letter in ((1_000_000, "M"), (1000, "k")):
+        if number >= unit and number % unit == 0:
+            return f"{number // unit}{letter}"
+    return str(number)
+
+
+def money(amount: int) -> str:
+    """Pico-dollars as dollars for a column: four decimals, or as many as it takes to see that it is
+    something. To look at; what `shown` of relayd.money says is exact."""
+    exact = Decimal(amount) / DOLLAR
+    rounded = round(exact, 4)
+    if rounded or not amount:
+        return f"{rounded:,.4f}"
+    return f"{round(exact, min(1 - exact.adjusted(), 12)):f}"
+
+
+def dollars(amount: int) -> str:
+    """The same in a sentence: `$14.0148`, `-$0.50`; two decimals where that is exact."""
+    cents = amount % (DOLLAR // 100) == 0
+    text = f"{abs(Decimal(amount) / DOLLAR):,.2f}" if cents else money(abs(amount))
+    return f"-${text}" if amount < 0 else f"${text}"
 
 
 def span(seconds: float | None) -> str:
@@ -102,122 +229,3 @@ def span(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} m {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} m"
-
-
-# keys and accounts
-
-
-def print_keys(keys: Sequence[Key]) -> None:
-    """One line per key."""
-    columns = [
-        Column("id", True),
-        *map(Column, ("name", "account", "key", "created (UTC)", "state")),
-    ]
-    print_table(
-        columns,
-        [
-            (str(k.id), k.name, k.account.name, f"{k.prefix}...", moment(k.created_at), state(k))
-            for k in keys
-        ],
-    )
-
-
-def state(key: Key) -> str:
-    """Whether the key works, and if not, why."""
-    if key.disabled:
-        return "disabled"
-    return "account disabled" if key.account.disabled else "enabled"
-
-
-def key_json(key: Key) -> dict[str, object]:
-    """A key without its digest."""
-    return {
-        "id": key.id,
-        "name": key.name,
-        "account": key.account.name,
-        "prefix": key.prefix,
-        "created_at": iso(key.created_at),
-        "disabled": key.disabled,
-        "account_disabled": key.account.disabled,
-    }
-
-
-def print_accounts(accounts: Sequence[Account], keys: Mapping[int, int]) -> None:
-    """One line per account; `keys` counts them by account id."""
-    columns = [Column("id", True), Column("name"), Column("keys", True), Column("state")]
-    print_table(
-        columns,
-        [
-            (str(a.id), a.name, count(keys.get(a.id, 0)), "disabled" if a.disabled else "enabled")
-            for a in accounts
-        ],
-    )
-
-
-# the usage report
-
-
-def prompt_tokens(row: UsageRow) -> int | None:
-    """All tokens that went in, cached or not."""
-    parts = (row.in_uncached, row.cache_read, row.cache_write, row.tool_prompt)
-    known = [part for part in parts if part is not None]
-    return sum(known) if known else None
-
-
-class Measure(NamedTuple):
-    """One number of the report; an optional column goes when it is empty in every row."""
-
-    title: str
-    cell: Callable[[UsageRow], str]
-    optional: bool = False
-
-
-_MEASURES = (
-    Measure("requests", lambda r: count(r.requests)),
-    Measure("failed", lambda r: count(r.failed)),
-    Measure("estimated", lambda r: count(r.estimated or None), optional=True),
-    Measure("input", lambda r: count(prompt_tokens(r))),
-    Measure("cached", lambda r: count(r.cache_read), optional=True),
-    Measure("cache write", lambda r: count(r.cache_write), optional=True),
-    Measure("output", lambda r: count(r.out_total)),
-    Measure("reasoning", lambda r: count(r.reasoning), optional=True),
-    Measure("first byte", lambda r: span(r.first_byte)),
-    Measure("duration", lambda r: span(r.duration)),
-)
-
-
-def print_usage(by: Sequence[str], rows: Sequence[UsageRow], total: UsageRow) -> None:
-    """The report, with a line of totals (times are averages) when there are several rows."""
-    measures = [m for m in _MEASURES if not m.optional or m.cell(total) != "-"]
-    columns = [*map(Column, by), *(Column(m.title, True) for m in measures)]
-    lines = [(*row.group, *(m.cell(row) for m in measures)) for row in rows]
-    last = ("total", *[""] * (len(by) - 1), *(m.cell(total) for m in measures))
-    print_table(columns, lines, last if len(rows) > 1 else None)
-
-
-def usage_json(by: Sequence[str], row: UsageRow) -> dict[str, object]:
-    """One row with its group's values under their dimensions' names."""
-    measures: dict[str, Any] = asdict(row)
-    del measures["group"]
-    return {**dict(zip(by, row.group, strict=True)), **measures}
-
-
-def print_entries(entries: Sequence[Entry], key_names: Mapping[int, str]) -> None:
-    """One line per request."""
-    titles = ("started (UTC)", "request id", "key", "model", "upstream", "format", "outcome")
-    numbers = ("status", "input", "output", "first byte", "duration")
-    columns = [*map(Column, titles), *(Column(title, True) for title in numbers)]
-    print_table(columns, [_entry_cells(e, key_names.get(e.key_id or 0, "")) for e in entries])
-
-
-def _entry_cells(e: Entry, key: str) -> tuple[str, ...]:
-    known = e.usage.in_uncached is not None or e.usage.cache_read is not None
-    prompt = e.usage.total - (e.usage.out_total or 0) if known else None
-    names = (moment(e.started_at), e.request_id, key, e.model_asked, e.upstream, e.format_in)
-    tokens = (count(prompt), count(e.usage.out_total))
-    return *names, e.outcome, str(e.status), *tokens, span(e.first_byte), span(e.duration)
-
-
-def entry_json(entry: Entry, key: str) -> dict[str, object]:
-    """Every column of one row, with the key's name."""
-    return {**asdict(entry), "started_at": iso(entry.started_at), "key": key or None}

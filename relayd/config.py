@@ -14,12 +14,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
+from relayd.accounts import DEFAULT_GROUP, Group
+from relayd.config_groups import Network, groups, networks
+from relayd.config_prices import prices, prices_file, time_zone
 from relayd.config_routing import Offers, RoutingLines, check, is_about_models, offered_by, routing
 from relayd.config_upstreams import Upstreams, upstreams
 from relayd.config_values import (
     Address,
+    Reader,
     address,
     addresses,
     choice,
@@ -34,6 +38,7 @@ from relayd.config_values import (
 )
 from relayd.config_yaml import ConfigProblems, Place, Problem, Source, read_text, root
 from relayd.model import Secret, UpstreamSpec
+from relayd.policy.prices import PriceBook, PriceLine, Unpriced
 from relayd.routing import Routing
 from relayd.wire.dialects import EVERY_FORMAT
 
@@ -54,6 +59,15 @@ DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
 USUAL_ROUTING = Routing()
 DEMO_OFFERS = ("demo", "demo-*")
+# The sections that do not become a field of their own name as they are read.
+READERS: Mapping[str, Reader] = {
+    "upstreams": upstreams,
+    "routing": routing,
+    "prices": prices,
+    "prices_file": prices_file,
+}
+_UNPRICED = choice(*get_args(Unpriced))
+_PRICES = {**READERS, "unpriced": _UNPRICED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +116,13 @@ class LedgerConfig:
     batch: Annotated[int, whole(1, 100_000)] = 1000
     # Rows that may wait in memory while the store cannot be written; then requests get 503.
     bound: Annotated[int, whole(1, 10_000_000)] = 100_000
+    # Seconds after which a line of the journal is on the disk itself, so that a power cut loses no
+    # more than that; 0 leaves it to the system. A crash of relayd alone loses nothing either way.
+    fsync: Annotated[float, seconds(0, 3600)] = 1.0
+    # What the journal may take up on disk while the database cannot be written; then 503.
+    journal: Annotated[int, size(32 * 2**20, 2**40)] = 2**30
+    # Rows older than this are deleted, and their sums by day stay; 0 keeps them for ever.
+    keep: Annotated[float, seconds(0, 100 * 365 * 86400.0)] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +141,12 @@ class Config:
     left_out: tuple[str, ...] = ()
     # How an upstream is chosen, and what a failure leads to.
     routing: Routing = USUAL_ROUTING
+    # What accounts of each kind may do; `default` is always among them.
+    groups: Annotated[tuple[Group, ...], groups] = (DEFAULT_GROUP,)
+    # Output tokens that a request may produce which says nothing about it: for reservations.
+    default_output: Annotated[int, whole(1, 10_000_000)] = 4096
+    # Proxies whose X-Forwarded-For is believed.
+    trusted_proxies: Annotated[tuple[Network, ...], networks] = ()
     # The embedded fake provider: `auto` answers only where no upstream is usable.
     demo: Annotated[Literal["auto", "on", "off"], choice("auto", "on", "off")] = "auto"
     metrics: Annotated[MetricsConfig, record(MetricsConfig)] = MetricsConfig()
@@ -132,6 +159,12 @@ class Config:
     # How often the daemon looks whether accounts or keys have changed.
     keys_poll_interval: Annotated[float, seconds(0.05, 60)] = 0.5
     ledger: Annotated[LedgerConfig, record(LedgerConfig)] = LedgerConfig()
+    # What models cost: the lines of `prices`, then those of `prices_file`.
+    prices: tuple[PriceLine, ...] = ()
+    # A model without a price: free, or refused.
+    unpriced: Annotated[Unpriced, _UNPRICED] = "free"
+    # The zone whose calendar days and months the usage log and spending caps count by.
+    timezone: Annotated[str, time_zone] = "UTC"
 
     @property
     def demo_answers(self) -> bool:
@@ -150,11 +183,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
     source = Source(path.absolute().parent, environ)
     place = root(read_text(path), source)
-    readers = {**readers_of(Config), "upstreams": upstreams, "routing": routing}
+    readers = {**readers_of(Config), **READERS}
     values = place.take(lambda top: fields(top, readers)) or {}
     chosen = values.pop("upstreams", Upstreams())
     routes = values.pop("routing", RoutingLines())
     values.setdefault("database", _default_database(source))
+    values["prices"] = (*values.get("prices", ()), *values.pop("prices_file", ()))
     config = Config(
         **values, upstreams=chosen.used, left_out=chosen.left_out, routing=routes.routing
     )
@@ -178,6 +212,25 @@ def load_database(path: Path, environ: Mapping[str, str]) -> Path:
     if line and not chosen:
         raise ConfigProblems(source.problems)
     return chosen or _default_database(source)
+
+
+def load_prices(path: Path, environ: Mapping[str, str]) -> PriceBook:
+    """The price list of a configuration, for commands that need nothing else; as `load_database`.
+
+    Upstreams count as far as they can be read, for the names that they map to their own.
+    """
+    source = Source(path.absolute().parent, environ)
+    top = root(read_text(path), source)
+    lines = top.take(Place.members) or {}
+    taken: dict[str, Any] = {
+        name: lines[name].take(_PRICES[name]) for name in _PRICES.keys() & lines.keys()
+    }
+    wrong = [p for p in source.problems if p.path.partition(".")[0] != "upstreams"]
+    if wrong:
+        raise ConfigProblems(wrong)
+    chosen = taken.get("upstreams") or Upstreams()
+    found = (*taken.get("prices", ()), *taken.get("prices_file", ()))
+    return PriceBook(found, taken.get("unpriced", "free"), chosen.used + chosen.unused)
 
 
 def _default_database(source: Source) -> Path:

@@ -9,31 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import resource
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
 from relayd import __version__, control
+from relayd.bookkeeping import Bookkeeping, Keeping, Terms
 from relayd.config import Config, ConfigProblems, load
 from relayd.embedded import EmbeddedDemo
-from relayd.ledger.writer import LedgerWriter
 from relayd.metrics import Metrics
 from relayd.model import Secret, UpstreamSpec
-from relayd.policy.keys import Directory
+from relayd.policy.calendar import Calendar
 from relayd.policy.pools import Pools
+from relayd.policy.prices import PriceBook
 from relayd.probing import Probing
+from relayd.process import raise_file_limit, tame_collector
 from relayd.relay import Relay
-from relayd.store.sqlite import SqliteStore
 from relayd.systemd import notify, watchdog_interval
 from relayd.tasks import Tasks
 from relayd.upstream.provider import Provider
+from relayd.web.account import AccountPages, Books
 from relayd.web.admin import Admin
+from relayd.web.admin_desk import Bureau
 from relayd.web.client import BodyLimits
 from relayd.web.connection import Listener
 from relayd.web.pages import Pages, metrics_server
@@ -41,7 +42,6 @@ from relayd.web.server import Front
 
 log = logging.getLogger("relayd")
 
-FLUSH_TIMEOUT = 30.0
 BACKLOG = 1024
 
 
@@ -78,7 +78,6 @@ class Daemon:
         self._retired: list[Provider] = []
         self._demo: EmbeddedDemo | None = None
         self.metrics_address: tuple[str, int] | None = None
-        self._keys_version = -1
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -94,15 +93,14 @@ class Daemon:
         except BaseException:
             await self._opened.aclose()
             raise
-        self._tasks.spawn(self._watch_keys(), "watch-keys")
+        self._tasks.spawn(self.books.watch(lambda: self.config.keys_poll_interval), "watch-keys")
+        self._tasks.spawn(self.books.upkeep(time.time), "upkeep")
         if (interval := watchdog_interval(self._environ)) is not None:
             self._tasks.spawn(self._watchdog(interval), "watchdog")
         tame_collector()
         notify(self._environ, "READY=1", f"STATUS=listening on {', '.join(self.addresses)}")
 
     async def _build_ledger(self) -> None:
-        self.store = await SqliteStore.open(self.config.database)
-        self._opened.push_async_callback(self.store.close)
         self.registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
@@ -112,27 +110,33 @@ class Daemon:
             lambda: self.ledger.waiting,
             lambda: self.relay.pools.report(asyncio.get_running_loop().time()),
         )
-        how = self.config.ledger
-        self.ledger = LedgerWriter(
-            self.store, interval=how.interval, batch=how.batch, bound=how.bound
+        self.books = await Bookkeeping.open(
+            self.config.database,
+            _keeping(self.config),
+            _terms(self.config),
+            time.time(),
+            self._opened,
         )
-        self._opened.push_async_callback(self._flush)
+        self.books.on_change = self._on_books
+        self.ledger = self.books.ledger
         self._opened.push_async_callback(self._tasks.cancel)
         self._tasks.spawn(self.ledger.run(), "ledger")
+        self._tasks.spawn(self.ledger.care(), "ledger")
 
     async def _build_relay(self) -> None:
         specs = await self._specs(self.config)
         self.relay = Relay(
-            await self._read_keys(),
+            self.books.directory,
             Pools(specs, self.config.routing),
             {spec.name: Provider(spec) for spec in specs},
-            self.ledger,
+            self.books.till,
             self.metrics,
             keepalive=self.config.keepalive_interval,
             write_timeout=self.config.limits.write_timeout,
         )
         self._opened.push_async_callback(self._hang_up)
         self._opened.callback(self.relay.lobby.close)
+        self._opened.push_async_callback(self.relay.close)
         self.probing = Probing(self.relay.pools, lambda: self.relay.providers)
         self._tasks.spawn(self.probing.run(), "probing")
 
@@ -151,9 +155,18 @@ class Daemon:
             own_token=self._control_token,
             token=self.config.admin.token or self._admin_token,
             clock=asyncio.get_running_loop().time,
+            bureau=Bureau(self.books.store, lambda: self.books.terms.groups, self.books.refresh),
+            peer_of=lambda client: self.front.address(client),
         )
-        bodies = body_limits(self.config)
-        self.front = Front(self.relay, self.pages, self.ledger, bodies, self.admin)
+        self._on_books()
+        self.front = Front(
+            self.relay,
+            self.pages,
+            body_limits(self.config),
+            self.admin,
+            self._account_pages(),
+            trusted=self.config.trusted_proxies,
+        )
         limits = self.config.limits
         self._listener = Listener(
             self.front,
@@ -246,11 +259,6 @@ class Daemon:
         for provider in (*self.relay.providers.values(), *self._retired):
             await provider.close()
 
-    async def _flush(self) -> None:
-        unwritten = await self.ledger.close(FLUSH_TIMEOUT)
-        if unwritten:
-            log.error("%d usage rows could not be written", unwritten)
-
     async def _drain(self) -> None:
         if self.front.active:
             log.info("waiting for requests in flight: %d", self.front.active)
@@ -291,6 +299,7 @@ class Daemon:
                 " at the next start"
             )
         specs = await self._specs(config)
+        await self.books.adopt(_terms(config))
         old = self.relay.providers
         kept = {n: p for n, p in old.items() if p.spec in specs}
         new = {s.name: kept.get(s.name) or Provider(s) for s in specs}
@@ -299,33 +308,39 @@ class Daemon:
         self.front.limits = body_limits(config)
         self.pages.metrics_token = config.metrics.token
         self.admin.token = config.admin.token or self._admin_token
+        self.front.trusted = config.trusted_proxies
         self.config = config
-        for name, provider in old.items():
-            if name not in kept:
-                provider.retire()
-                self._retired.append(provider)
+        self._retire(provider for name, provider in old.items() if name not in kept)
 
-    # --- keys -----------------------------------------------------------------------------------
+    def _retire(self, providers: Iterable[Provider]) -> None:
+        """Let requests in flight end with the old ones; with the last of them, their keys go."""
+        self._retired = [provider for provider in self._retired if provider.connections]
+        for provider in providers:
+            provider.retire()
+            self._retired.append(provider)
 
-    async def _read_keys(self) -> Directory:
-        version = await self.store.keys_version()
-        directory = Directory(await self.store.keys())
-        self._keys_version = version  # last: a read that fails is tried again
-        return directory
+    # --- keys and accounts ----------------------------------------------------------------------
+
+    def _on_books(self) -> None:
+        """The store's keys or tokens may be others now."""
+        self.relay.directory = self.books.directory
+        self.admin.know(self.books.tokens)
 
     async def refresh_keys(self) -> None:
         """See the store's keys now."""
-        self.relay.directory = await self._read_keys()
+        await self.books.refresh()
 
-    async def _watch_keys(self) -> None:
-        """See what the command line changes, within a second."""
-        while True:
-            await asyncio.sleep(self.config.keys_poll_interval)
-            try:
-                if await self.store.keys_version() != self._keys_version:
-                    self.relay.directory = await self._read_keys()
-            except Exception:
-                log.exception("cannot read the keys; the known ones stay valid")
+    def _account_pages(self) -> AccountPages:
+        till = self.books.till
+        admission = till.admission
+        figures = Books(
+            admission.balances,
+            admission.needs_balance,
+            lambda: till.calendar.day(time.time()),
+            self.books.store,
+        )
+        clock = asyncio.get_running_loop().time
+        return AccountPages(lambda client: self.front.caller(client), figures, clock)
 
     async def _watchdog(self, interval: float) -> None:
         while True:
@@ -345,24 +360,20 @@ def body_limits(config: Config) -> BodyLimits:
     return BodyLimits(config.limits.max_body, config.limits.body_timeout)
 
 
-def tame_collector() -> None:
-    """Leave what was built at start out of collections, and collect less often.
-
-    Requests leave no cycles behind (a test says so): there is little to find.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-
-
-def raise_file_limit() -> None:
-    """Allow as many sockets as the system lets this process have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
 def _url(name: tuple[str, int]) -> str:
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"http://{host}:{name[1]}"
+
+
+def _keeping(config: Config) -> Keeping:
+    how = config.ledger
+    return Keeping(how.interval, how.batch, how.bound, how.fsync, how.journal, how.keep)
+
+
+def _terms(config: Config) -> Terms:
+    return Terms(
+        {group.name: group for group in config.groups},
+        PriceBook(config.prices, config.unpriced, config.upstreams),
+        Calendar(config.timezone),
+        config.default_output,
+    )

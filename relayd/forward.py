@@ -21,6 +21,7 @@ import asyncio
 from collections.abc import Callable
 
 from relayd.errors import BadReply, ClientGone, NoAnswer, RelayError, UpstreamError
+from relayd.nobody import NO_CLIENT, NO_OWNER
 from relayd.sides import ClientSide, Owner, RawHeaders, UpstreamSide
 from relayd.watch import Watch
 from relayd.wire.passthrough import Passthrough
@@ -77,7 +78,7 @@ class Exchange:
         watch: Watch,
     ) -> None:
         self._loop = watch.loop
-        self._client = client
+        self._client: ClientSide = client
         self._observer = observer
         # Looked up once, not for each read.
         self._write = client.write
@@ -111,12 +112,19 @@ class Exchange:
         streamed = self._observer.seen if self._observer is not None else 0
         return streamed + self._held_size
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the upstream is at work on it, as far as anybody knows."""
+        return self._connection is not None
+
     # --- the relay's task -----------------------------------------------------------------------
 
     def attach(self, connection: UpstreamSide) -> None:
         """Say which connection carries the reply; from now on time counts."""
         self.sent = True
-        if not self.done.done():
+        if self.done.done():  # it was given up while the connection came about
+            connection.abort()
+        else:
             self._connection = connection
             self._watch.join(self)
 
@@ -132,11 +140,34 @@ class Exchange:
         else:
             connection.abort()
 
+    def listen_on(self) -> asyncio.Future[RelayError | None]:
+        """The client left, and the reply is heard to its end all the same, for its usage. Returns
+        the new `done`: whoever waited for the old one was cancelled, and it with them."""
+        self._client, self._write = NO_CLIENT, self._unheard
+        self.done = self._loop.create_future()
+        if self._connection is None:  # it has ended just now
+            self.done.set_result(None)
+        elif self._paused_at is not None:
+            self._go_on()
+        return self.done
+
+    def _unheard(self, data: bytes) -> bool:
+        """What the client would have got: after the terminal event there is nothing to wait for."""
+        if self._observer is not None and self._observer.complete:
+            # Not at once: the connection is in the middle of handing over what it read.
+            self._loop.call_soon(self._end_unheard)
+        return False
+
+    def _end_unheard(self) -> None:
+        self.leave(served=True)
+        self._resolve(None)
+
     # --- ReplySink ------------------------------------------------------------------------------
 
     def on_head(self, status: int, headers: RawHeaders) -> None:
         self.status = status
         self.headers = headers
+        self._owner.connected()
 
     def on_end(self) -> None:
         if self.mode == "guard":
@@ -153,15 +184,14 @@ class Exchange:
 
     def _first(self, data: bytes) -> None:
         self.first_byte_at = self._loop.time()
-        if not self._owner.claim(self.status):
-            return
-        observer = self._observer
-        if observer is None or not 200 <= self.status < 300 or not self._is_stream(data):
+        if self._observer is not None and 200 <= self.status < 300 and self._is_stream(data):
+            self.mode = "guard"
+            self.on_body = self._guard
+        elif self._owner.claim(self.status):
             self.mode = "hold"
             self.on_body = self._hold
         else:
-            self.mode = "guard"
-            self.on_body = self._guard
+            return
         self.on_body(data)
 
     def _guard(self, data: bytes) -> None:
@@ -179,11 +209,14 @@ class Exchange:
             else:
                 self.give_up(problem)
 
-    def _release(self) -> None:
-        self._begin_stream()
+    def _release(self) -> bool:
+        """What was kept back is an answer, or is taken for one; False where nobody wants it."""
+        if not self._begin_stream():
+            return False
         guarded, self._guarded = self._guarded, b""
         if guarded and self._write(guarded):
             self._hold_back()
+        return True
 
     def _end_guarded(self) -> None:
         """The end came before any event did, or with an only event that no blank line closed."""
@@ -205,12 +238,15 @@ class Exchange:
         start = data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1]
         return self._observer.begins(start)
 
-    def _begin_stream(self) -> None:
-        if not self.started:
-            self.started = True
-            self._client.start(self.status, self._owner.stream_headers(self.headers), None)
+    def _begin_stream(self) -> bool:
+        """From here on the client is this stream's, unless another attempt was faster."""
+        if not self._owner.claim(self.status):
+            return False
+        self.started = True
+        self._client.start(self.status, self._owner.stream_headers(self.headers), None)
         self.mode = "stream"
         self.on_body = self._stream
+        return True
 
     def _stream(self, data: bytes) -> None:
         out = self._feed(data)
@@ -298,12 +334,12 @@ class Exchange:
         if self.mode == "wait":
             # The head says "stream" and nothing came yet: the model thinks. Commit, so that no
             # proxy cuts.
-            if not (self._promises_stream() and self._owner.claim(self.status)):
+            if not (self._promises_stream() and self._begin_stream()):
                 return
-            self._begin_stream()
             self.on_body = self._first_of_started
         elif self.mode == "guard":
-            self._release()
+            if not self._release():
+                return
         elif self.mode != "stream":
             return
         if observer.at_boundary:
@@ -337,7 +373,9 @@ class Exchange:
         self._watch.leave(self)
         self._connection = None
         self.on_body = _ignore
-        self._owner = _NOBODY
+        self._owner = NO_OWNER
+        if self._client is NO_CLIENT:
+            self._write = NO_CLIENT.write
 
 
 def _as_it_is(data: bytes) -> bytes:
@@ -346,19 +384,3 @@ def _as_it_is(data: bytes) -> bytes:
 
 def _ignore(data: bytes) -> None:
     """Bytes that come after the end are nobody's."""
-
-
-class _Nobody:
-    """Who owns an exchange that has ended."""
-
-    def claim(self, status: int) -> bool:
-        return False
-
-    def stream_headers(self, headers: RawHeaders) -> RawHeaders:
-        return headers
-
-    def first_error(self, data: bytes) -> RelayError | None:
-        return None
-
-
-_NOBODY = _Nobody()

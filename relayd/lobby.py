@@ -3,31 +3,39 @@
 Every pool has its queue, which serves accounts in turn, so that one with a thousand requests does
 not stand before one with a single request. `stir` is called whenever a place may have become free:
 when a request ends, and by a timer for limits that time lifts. A waiter is offered a place by
-calling its `take`, which either gets a lease or says that there is still none.
+calling its `take`, which either gets one or says that there is still none.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 from relayd.errors import AllFull, RelayError
-from relayd.policy.lease import Lease
 from relayd.policy.pool import Pool
 from relayd.routing import WaitingRules
 
 TICK = 1.0  # seconds after which those who wait are asked again, whatever else happens
 SHORTEST_TICK = 0.005
 
-Take = Callable[[float], Lease]
+
+class Place(Protocol):
+    """What is waited for."""
+
+    def leave(self, now: float) -> None:
+        """Give it back unused."""
 
 
-class Waiter:
-    """One request that waits for a lease."""
+P = TypeVar("P", bound=Place)
+
+
+class Waiter(Generic[P]):
+    """One request that waits for a place."""
 
     __slots__ = ("full", "future", "take")
 
-    def __init__(self, take: Take, future: asyncio.Future[Lease]) -> None:
+    def __init__(self, take: Callable[[float], P], future: asyncio.Future[P]) -> None:
         self.take = take
         self.future = future
         self.full: AllFull | None = None  # what it was told last
@@ -53,20 +61,20 @@ class Lobby:
     def __repr__(self) -> str:
         return f"<Lobby waiting={self.waiting} pools={len(self._pools)}>"
 
-    async def wait(self, pool: Pool, account: int, take: Take) -> Lease:
-        """Wait for a lease.
+    async def wait(self, pool: Pool, account: int, take: Callable[[float], P]) -> P:
+        """Wait for a place.
 
         Arguments:
             pool: whose keys are at their limits.
             account: who waits.
-            take: tries to get a lease; raises AllFull while there is none.
+            take: tries to get a place; raises AllFull while there is none.
         Raises:
             AllFull: nothing became free in time, or too many wait already.
             RelayError: what else `take` raises.
         """
         if not self.rules.timeout:
             return take(self._loop.time())  # which says itself why not
-        waiter = Waiter(take, self._loop.create_future())
+        waiter: Waiter[P] = Waiter(take, self._loop.create_future())
         if not pool.queue.put(account, waiter):
             raise self._refused(waiter, pool)
         self.waiting += 1
@@ -109,11 +117,13 @@ class Lobby:
         misses = 0
         while misses < queue.accounts and (waiter := queue.peek()) is not None:
             assert isinstance(waiter, Waiter)
-            if waiter.future.done():  # it has just left, and its task has yet to hear of it
+            if (
+                waiter.future.done()
+            ):  # it was served, or has left and its task has yet to hear of it
                 queue.take()
                 continue
             try:
-                lease = waiter.take(now)
+                place = waiter.take(now)
             except AllFull as exc:
                 misses += 1
                 waiter.full = exc
@@ -121,15 +131,13 @@ class Lobby:
                 if exc.wait is not None:
                     wait = exc.wait if wait is None else min(wait, exc.wait)
             except RelayError as exc:
-                queue.take()
                 waiter.future.set_exception(exc)
             else:
-                queue.take()
-                waiter.future.set_result(lease)
+                waiter.future.set_result(place)
         return wait
 
     @staticmethod
-    def _refused(waiter: Waiter, pool: Pool) -> AllFull:
+    def _refused(waiter: Waiter[Any], pool: Pool) -> AllFull:
         """What to say to one who may not wait any longer, or not at all."""
         full = waiter.full or AllFull("All upstream keys are at their limits.", wait=None)
         crowd = f" {len(pool.queue)} requests wait." if len(pool.queue) else ""
@@ -148,7 +156,7 @@ class Lobby:
         self._timer = None
         self.stir()
 
-    def _give_back(self, waiter: Waiter) -> None:
+    def _give_back(self, waiter: Waiter[Any]) -> None:
         """It left at the very moment when it was served."""
         future = waiter.future
         if future.done() and not future.cancelled() and future.exception() is None:

@@ -1,4 +1,4 @@
-"""The nouns that every floor shares: usage, keys, accounts, upstreams, ledger entries.
+"""The nouns that every floor shares: usage, upstreams, ledger entries.
 
 Plain data, nothing of relayd imported. Durations are seconds, sizes bytes, moments Unix seconds.
 """
@@ -10,7 +10,7 @@ from typing import Literal
 
 FormatName = Literal["chat", "responses", "messages", "gemini"]
 Operation = Literal["generate", "count_tokens", "embed"]
-UsageSource = Literal["reported", "partial", "estimated", "none"]
+UsageSource = Literal["reported", "partial", "estimated", "interrupted", "none"]
 
 
 class Secret:
@@ -89,28 +89,6 @@ class Usage:
             + (self.tool_prompt or 0)
             + (self.out_total or 0)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who pays. Groups, balances and limits hang here."""
-
-    id: int
-    name: str
-    disabled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A client's credential. The secret itself is never kept: only its SHA-256."""
-
-    id: int
-    name: str
-    account: Account
-    digest: bytes
-    prefix: str
-    created_at: float
-    disabled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,3 +244,8 @@ class Entry:
     duration: float = 0.0
     attempts: int = 0
     upstream_key: str = ""
+    # What the account paid, in pico-dollars; `uncharged` is what it used beyond that because a
+    # strict balance had no more. `day` is the calendar day, as 20261121, that it counts to.
+    cost: int = 0
+    uncharged: int = 0
+    day: int = 0

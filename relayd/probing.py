@@ -1,7 +1,8 @@
 """Probing: upstream keys that are not well are asked a cheap question; a good answer helps them.
 
 An upstream with `probe:` has each of its keys probed in its interval, for as long as the key or a
-model of it is refused or failing; the operator may ask for a probe of any key. A good probe takes
+model of it is refused or failing; the operator may ask for a probe of any key. Each upstream has
+its own rounds, so that one which does not answer keeps no other waiting. A good probe takes
 back a key that its provider had refused. What it does not show stays as it is: the list of models
 says that the key is good, not that a failing model works again, and a key that the operator
 switched off stays off.
@@ -14,9 +15,10 @@ import logging
 from collections.abc import Callable, Mapping
 
 from relayd.errors import RelayError
-from relayd.policy.doors import Door
+from relayd.policy.doors import Door, Site
 from relayd.policy.pools import Pools
 from relayd.policy.reports import ProbeResult
+from relayd.tasks import Tasks
 from relayd.upstream.probe import probe
 from relayd.upstream.provider import Provider
 
@@ -27,7 +29,7 @@ TICK = 0.5
 
 
 class Probing:
-    """Probes upstream keys. Owns when each upstream is due.
+    """Probes upstream keys. Owns when each upstream is due, and the rounds under way.
 
     Arguments:
         pools: whose doors are probed, and told.
@@ -39,30 +41,47 @@ class Probing:
         self._providers = providers
         self._clock = asyncio.get_running_loop().time
         self._due: dict[str, float] = {}
+        self.busy: set[str] = set()  # upstreams whose round is under way
+        self._rounds = Tasks()
 
     def __repr__(self) -> str:
-        return f"<Probing {sorted(self._due)}>"
+        return f"<Probing {sorted(self._due)} busy={sorted(self.busy)}>"
 
     async def run(self) -> None:
         """Probe what is due, for ever."""
-        while True:
-            await asyncio.sleep(TICK)
-            try:
-                await self.probe_due()
-            except Exception:
-                log.exception("probing failed")
+        try:
+            while True:
+                await asyncio.sleep(TICK)
+                try:
+                    self.start_due()
+                except Exception:
+                    log.exception("probing failed")
+        finally:
+            await self.close()
 
-    async def probe_due(self) -> None:
-        """Probe the keys that are not well, of upstreams whose turn it is."""
+    def start_due(self) -> None:
+        """Begin a round with each upstream whose turn it is, unless its last one still runs."""
         now = self._clock()
-        due: list[Door] = []
         for name, provider in self._providers().items():
             rules = provider.spec.probe
-            if rules is None or now < self._due.get(name, now):
+            if rules is None or name in self.busy or now < self._due.get(name, now):
                 continue
             self._due[name] = now + rules.interval
-            due += [door for door in self._pools.named(name) if not door.is_well(now)]
-        await asyncio.gather(*(self._probe(door) for door in due))
+            self.busy.add(name)
+            self._rounds.spawn(self._round(name), f"probing {name}")
+
+    async def close(self) -> None:
+        """End the rounds under way."""
+        await self._rounds.cancel()
+
+    async def _round(self, upstream: str) -> None:
+        """Probe the keys of an upstream that are not well."""
+        try:
+            now = self._clock()
+            ill = [door for door in self._pools.named(upstream) if not door.is_well(now)]
+            await asyncio.gather(*(self._probe(door) for door in ill))
+        finally:
+            self.busy.discard(upstream)
 
     async def probe(self, upstream: str, key: str | None) -> list[ProbeResult]:
         """Probe one key of an upstream, or all of them, whatever state they are in.
@@ -76,21 +95,25 @@ class Probing:
         provider = self._providers()[door.spec.name]
         model = door.spec.probe.model if door.spec.probe is not None else None
         began = self._clock()
-        problem = await self._ask(door, provider, model)
+        site, problem = await self._ask(door, provider, model)
         if problem is None:
             was_refused = door.refused
-            self._pools.well(door, model)
+            self._pools.well(door, model, site)
             if was_refused:
                 log.warning("upstream key %s is back: a probe was answered well", door.name)
         why = "" if problem is None else problem.message
         seconds = self._clock() - began
         return ProbeResult(door.spec.name, door.key.name, problem is None, why, seconds)
 
-    async def _ask(self, door: Door, provider: Provider, model: str | None) -> RelayError | None:
-        """The first base URL that answers well will do; else what the last one said."""
-        problem: RelayError | None = None
-        for site in range(len(door.sites)):
-            problem = await probe(provider.outlet(door.key.name, site), door.spec, model, TIMEOUT)
-            if problem is None:
-                return None
-        return problem
+    async def _ask(
+        self, door: Door, provider: Provider, model: str | None
+    ) -> tuple[Site, RelayError | None]:
+        """The first base URL that answers well will do; else the last one, and what it said."""
+        sites = list(enumerate(door.sites))
+        for index, site in sites[:-1]:
+            outlet = provider.outlet(door.key.name, index)
+            if await probe(outlet, door.spec, model, TIMEOUT) is None:
+                return site, None
+        index, site = sites[-1]
+        outlet = provider.outlet(door.key.name, index)
+        return site, await probe(outlet, door.spec, model, TIMEOUT)

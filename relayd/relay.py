@@ -1,4 +1,4 @@
-"""The life of one request, top to bottom: admit, read, route, ask, finish, settle.
+"""The life of one request, top to bottom: admit, read, route, open, ask, finish, settle.
 
 `Relay.serve` is the story; each chapter is one function below it. Nothing here calls up. Whatever
 happens, the request ends in exactly one `settle`: one row in the usage log, one count in the
@@ -14,39 +14,35 @@ import asyncio
 import logging
 import random
 from collections.abc import Mapping
+from functools import partial
 
-from relayd import replies
-from relayd.attempt import Asked, Attempt, Lost, Race
+from relayd import conversations, replies
+from relayd.attempt import Asked, Attempt, Place, Race
 from relayd.call import Call, Client
 from relayd.errors import (
     AllFull,
     ClientGone,
-    NoAnswer,
     NoUpstream,
     Refused,
     RelayError,
     UpstreamError,
 )
 from relayd.faults import FaultLog
-from relayd.hedge import hedged
+from relayd.hedge import USUAL, hedged, lesson
 from relayd.lobby import Lobby
 from relayd.model import Entry, Timeouts
 from relayd.policy.affinity import digest_of
 from relayd.policy.attempts import Attempts
-from relayd.policy.keys import Directory
-from relayd.policy.lease import Lease
-from relayd.policy.pool import Wanted
+from relayd.policy.keys import ENDPOINT_OF, Directory
 from relayd.policy.pools import Pools, Route
-from relayd.sides import RawHeaders
+from relayd.tasks import Tasks
+from relayd.till import Till
 from relayd.upstream.provider import Provider
 from relayd.watch import Patience, Watch
-from relayd.wire.conversation import OPENING, from_headers
 from relayd.wire.formats import FORMATS
-from relayd.work import Last, Ledger, Meter, Work
+from relayd.work import Last, Meter, Work
 
 log = logging.getLogger("relayd")
-
-USUAL = 0.95  # the share of first bytes that come within the time after which one is hedged
 
 
 class Relay:
@@ -56,7 +52,7 @@ class Relay:
         directory: who may call.
         pools: which upstream to choose.
         providers: by upstream name.
-        ledger: the usage log.
+        till: charges requests and keeps their rows.
         meter: the metrics.
         keepalive: seconds of silence before a stream is kept alive.
         write_timeout: seconds that a client may leave its reply unread.
@@ -67,7 +63,7 @@ class Relay:
         directory: Directory,
         pools: Pools,
         providers: Mapping[str, Provider],
-        ledger: Ledger,
+        till: Till,
         meter: Meter,
         *,
         keepalive: float = 10.0,
@@ -77,12 +73,13 @@ class Relay:
         self.pools = pools
         self.lobby = Lobby(pools.routing.waiting)
         self.reconfigure(providers, keepalive, write_timeout)
-        self._ledger = ledger
+        self.till = till
         self._meter = meter
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
         self._faults = FaultLog()
-        self._rng = random.Random()  # noqa: S311 - jitter, not secrecy
+        self._drains = Tasks()
+        self._rng = random.Random()
         self.in_flight = 0
 
     def reconfigure(
@@ -104,9 +101,10 @@ class Relay:
         except RelayError as exc:
             last = replies.fail(work, exc)
         except asyncio.CancelledError:
-            last = replies.leave(work)
-            self._settle(work, last.size)
-            last.act()
+            if not self._drain(work):
+                last = replies.leave(work)
+                self._settle(work, last.size)
+                last.act()
             raise
         except Exception:
             # A bug of ours: the client gets its format's 500, the log gets the stack.
@@ -123,6 +121,7 @@ class Relay:
         self._admit(work)
         await self._read(work)
         self._route(work)
+        self.till.open(work, self._clock())
         attempt, problem = await self._ask(work)
         return replies.finish(work, attempt, problem)
 
@@ -136,14 +135,12 @@ class Relay:
                 status=404,
                 code="unknown_url",
             )
-        work.entry.operation = call.target.operation
-        key = self.directory.find(call.credential)
-        work.entry.key_id = key.id
-        work.entry.account_id = key.account.id
-        if self._ledger.full:
-            raise NoUpstream(
-                "The usage log cannot keep up; nothing is relayed unlogged.", retry_after=5
-            )
+        operation = work.entry.operation = call.target.operation
+        caller = self.directory.find(call.credential, moment=call.started_at, address=call.address)
+        work.caller = caller
+        work.entry.key_id, work.entry.account_id = caller.id, caller.account.id
+        caller.check_endpoint(ENDPOINT_OF[operation])
+        self.till.check_room()
 
     async def _read(self, work: Work) -> None:
         body = await work.client.read_body()
@@ -152,47 +149,36 @@ class Relay:
         work.head = head
         work.entry.model_asked = head.model
         work.entry.stream = head.stream
+        self.till.estimate(head)
 
     # --- route ----------------------------------------------------------------------------------
 
     def _route(self, work: Work) -> None:
         """Who can serve the model, and the models named as its fallbacks."""
-        assert work.head is not None
-        route = self.pools.route(work.head.model, work.call.format)
+        head, caller = work.head, work.caller
+        assert head is not None and caller is not None
+        caller.check_model(head.model)
+        route = self.pools.route(head.model, work.call.format)
         routes = [route]
         for name in route.fallbacks:
             # What a fallback lacks (a format, say) is no reason to refuse the model asked for.
             other = self._maybe_route(name, work)
-            if other is not None and name != work.head.model:
+            if other is not None and name != head.model:
                 routes.append(other)
-        wanted = self._wanted(work, route)
+        wanted = conversations.wanted(
+            work.call, head, work.entry.account_id or 0, route, self.pools.routing.affinity
+        )
+        head.request = {}  # of a large prompt it is many times as large, and waiting may be long
         work.attempts = Attempts(self.pools, routes, wanted, self._rng)
 
     def _maybe_route(self, name: str, work: Work) -> Route | None:
+        assert work.caller is not None
+        if not (work.caller.allows(name) and self.till.sells(name)):
+            return None
         try:
             return self.pools.route(name, work.call.format)
         except RelayError:
             return None
-
-    def _wanted(self, work: Work, route: Route) -> Wanted:
-        """What choosing must know; a conversation is looked for only where there is a choice."""
-        head, account = work.head, work.entry.account_id or 0
-        assert head is not None
-        rules = self.pools.routing.affinity
-        if not (route.pool.has_choice and rules.enabled):
-            return Wanted(head.input_estimate, account)
-        name = from_headers(work.call.headers) or head.conversation
-        by_opening = name.startswith(OPENING)
-        if by_opening and not rules.by_opening:
-            name = b""
-        previous = head.previous_response.encode("utf-8", "surrogatepass")
-        return Wanted(
-            head.input_estimate,
-            account,
-            digest_of(account, head.model, name) if name else None,
-            by_opening,
-            digest_of(account, "", previous) if previous else None,
-        )
 
     # --- ask ------------------------------------------------------------------------------------
 
@@ -203,17 +189,18 @@ class Relay:
         problem: RelayError | None = None
         while True:
             try:
-                lease = self._maybe_lease(attempts) or await self._wait(work, attempts)
+                place = self._maybe_place(attempts) or await self._wait(work, attempts)
             except RelayError:
                 if work.attempt is None or work.attempt.verdict is None:
                     raise
                 return work.attempt, problem  # it passes as it came: nobody has a better answer
-            delay = lease.door.quantiles.quantile(USUAL) if attempts.route.pool.hedge else None
+            usual = place.lease.door.quantiles
+            delay = usual.quantile(USUAL) if attempts.route.pool.hedge else None
             if delay is None:
-                work.attempt = attempt = self._attempt(work, attempts, lease)
+                work.attempt = attempt = self._attempt(work, attempts, place)
                 problem = await attempt.run()
             else:
-                attempt, problem = await self._race(work, attempts, lease, delay)
+                attempt, problem = await self._race(work, attempts, place, delay)
                 work.attempt = attempt
             if problem is None or attempt.exchange.started:
                 return attempt, problem
@@ -225,32 +212,37 @@ class Relay:
             if rest:
                 await asyncio.sleep(rest)
 
-    def _maybe_lease(self, attempts: Attempts) -> Lease | None:
+    def _maybe_place(self, attempts: Attempts) -> Place | None:
         """The next upstream key to ask; None where the request has to wait for one."""
-        if len(attempts.route.pool.queue):
+        if self.lobby.waiting and len(attempts.route.pool.queue):
             return None  # those who wait come first
         try:
-            return attempts.next(self._clock())
+            return self._place(attempts, self._clock())
         except AllFull:
             return None
 
-    async def _wait(self, work: Work, attempts: Attempts) -> Lease:
+    def _place(self, attempts: Attempts, now: float) -> Place:
+        lease = attempts.next(now)
+        return Place(lease, self.providers[lease.spec.name])
+
+    async def _wait(self, work: Work, attempts: Attempts) -> Place:
         account = work.entry.account_id or 0
-        return await self.lobby.wait(attempts.route.pool, account, attempts.next)
+        return await self.lobby.wait(attempts.route.pool, account, partial(self._place, attempts))
 
     async def _race(
-        self, work: Work, attempts: Attempts, lease: Lease, delay: float
+        self, work: Work, attempts: Attempts, place: Place, delay: float
     ) -> tuple[Attempt, RelayError | None]:
         race = Race()
-        work.attempt = first = self._attempt(work, attempts, lease, race)
+        work.attempt = first = self._attempt(work, attempts, place, race)
 
         def second() -> Attempt | None:
             other = attempts.another(self._clock())
             if other is None:
                 return None
             # The first may still be the one that answers: then these were the attempts, too.
-            first.reply_headers = _headers(attempts)
-            return self._attempt(work, attempts, other, race)
+            first.reply_headers = replies.way_headers(attempts)
+            other_place = Place(other, self.providers[other.spec.name])
+            return self._attempt(work, attempts, other_place, race)
 
         try:
             return await hedged(first, race, delay, second, self._end)
@@ -258,20 +250,49 @@ class Relay:
             work.attempt = race.winner or first
 
     def _attempt(
-        self, work: Work, attempts: Attempts, lease: Lease, race: Race | None = None
+        self, work: Work, attempts: Attempts, place: Place, race: Race | None = None
     ) -> Attempt:
         assert work.head is not None
-        asked = Asked(work.call, work.head, work.client)
-        watch = self._watches.get(id(lease.timeouts)) or self._watch(lease.timeouts)
-        attempt = Attempt(asked, lease, self.providers[lease.spec.name], watch, race)
+        asked = Asked(work.call, work.head, work.client, work.limits)
+        timeouts = place.lease.timeouts
+        watch = self._watches.get(id(timeouts)) or self._watch(timeouts)
+        attempt = Attempt(asked, place, watch, race)
         if attempts.count > 1 or attempts.fell_back:
-            attempt.reply_headers = _headers(attempts)
+            attempt.reply_headers = replies.way_headers(attempts)
         return attempt
 
     def _watch(self, timeouts: Timeouts) -> Watch:
         patience = Patience(timeouts, self._keepalive, self._write_timeout)
         watch = self._watches[id(timeouts)] = Watch(patience, self._loop)
         return watch
+
+    # --- a client that left ---------------------------------------------------------------------
+
+    def _drain(self, work: Work) -> bool:
+        """Whether the reply is heard to its end, for its true usage, although nobody reads it: as
+        the caller's group has it, while the upstream is at work on it."""
+        attempt, caller = work.attempt, work.caller
+        if caller is None or caller.group.leaving != "drain" or not work.client.gone:
+            return False
+        if attempt is None or attempt.failed or not attempt.exchange.under_way:
+            return False
+        if replies.is_whole(work.observer):  # it was served; only the connection is still open
+            return False
+        done = attempt.exchange.listen_on()
+        task = self._drains.spawn(attempt.heard(done, caller.group.drain), "drain")
+        self.in_flight += 1
+        # A callback, not the task's own last lines: cancelled before its first step, it has none.
+        task.add_done_callback(lambda _: self._heard(work, attempt))
+        return True
+
+    def _heard(self, work: Work, attempt: Attempt) -> None:
+        replies.unheard(work, attempt)
+        self.in_flight -= 1
+        self._settle(work)
+
+    async def close(self) -> None:
+        """End what listens on after its client has left; what came until now is charged."""
+        await self._drains.cancel()
 
     # --- settle ---------------------------------------------------------------------------------
 
@@ -282,7 +303,7 @@ class Relay:
             return
         door = lease.door
         refused_before = door.refused
-        lease.fail(_lesson(attempt, problem), now)
+        lease.fail(lesson(attempt, problem, now), now)
         if isinstance(problem, UpstreamError):
             self._meter.attempt(door.spec.name, door.key.name, problem.code)
             self._faults.note(door.name, problem.code, now)
@@ -307,9 +328,7 @@ class Relay:
         if attempt is not None:
             rule = attempt.lease.rule
             self._settle_attempt(work, attempt, now)
-        # A failing store must not be filled up by requests that were never let in.
-        if attempt is not None or not self._ledger.full:
-            self._ledger.add(entry)
+        self.till.close(work, now)
         self._meter.settle(entry, rule)
         if isinstance(work.failure, NoUpstream) and work.failure.detail:
             self._faults.unserved(entry.model_asked[:100], work.failure.detail, now)
@@ -326,7 +345,10 @@ class Relay:
         failure = work.failure
         if isinstance(failure, UpstreamError):
             self._end(attempt, failure)
-        elif isinstance(failure, ClientGone) or entry.outcome not in ("ok", "bad_request"):
+        elif isinstance(failure, ClientGone) or entry.outcome not in (
+            "ok",
+            "bad_request",
+        ):
             lease.leave(now)
         else:
             self._succeed(work, attempt, now)
@@ -335,8 +357,8 @@ class Relay:
 
     def _succeed(self, work: Work, attempt: Attempt, now: float) -> None:
         entry, lease = work.entry, attempt.lease
-        tokens = entry.usage.total if entry.usage_source == "reported" else None
-        lease.succeed(now, attempt.first_byte(), tokens)
+        matter = not lease.door.unlimited and entry.usage_source == "reported"
+        lease.succeed(now, attempt.first_byte(), entry.usage.total if matter else None)
         self._meter.attempt(lease.spec.name, lease.door.key.name, "ok")
         attempts = work.attempts
         if attempts is None or not attempts.route.pool.has_choice:
@@ -345,21 +367,3 @@ class Relay:
         if work.response_id and work.call.format == "responses":
             digest = digest_of(entry.account_id or 0, "", work.response_id.encode())
             self.pools.affinity.keep(digest, lease.door.name, now)
-
-
-def _headers(attempts: Attempts) -> RawHeaders:
-    """What the reply says of the way to it: after how many attempts, and which model answered."""
-    headers: RawHeaders = []
-    if attempts.count > 1:
-        headers.append((b"x-relayd-attempts", b"%d" % attempts.count))
-    if attempts.fell_back:
-        headers.append((b"x-relayd-model", attempts.route.asked.encode("utf-8", "replace")))
-    return headers
-
-
-def _lesson(attempt: Attempt, problem: RelayError) -> RelayError:
-    """What an attempt's end teaches its key. One that lost a race before its first byte was silent
-    for longer than usual: were that nothing, a silent upstream would never be found out."""
-    if isinstance(problem, Lost) and attempt.exchange.first_byte_at is None:
-        return NoAnswer("It was slower than another attempt.")
-    return problem

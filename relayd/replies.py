@@ -10,9 +10,12 @@ import math
 
 from relayd.attempt import Attempt
 from relayd.errors import BrokenStream, ClientGone, NoUpstream, RelayError, UpstreamError
+from relayd.judge import Verdict
 from relayd.model import Usage
+from relayd.policy.attempts import Attempts
 from relayd.sides import RawHeaders
 from relayd.wire.formats import FORMATS
+from relayd.wire.passthrough import Passthrough
 from relayd.work import Last, Work
 
 
@@ -38,8 +41,7 @@ def _finish_whole(work: Work, attempt: Attempt) -> Last:
     entry = work.entry
     entry.status, entry.outcome = verdict.status, verdict.outcome
     entry.error_code = verdict.error_code
-    if verdict.outcome == "ok" or verdict.usage is not None:
-        note_usage(work, verdict.usage, complete=True, produced=len(body) // 4)
+    _note_verdict(work, verdict, len(body))
     work.response_id = verdict.response_id
     return Last(lambda: client.send(verdict.status, headers, body), len(body))
 
@@ -89,7 +91,8 @@ def fail(work: Work, exc: RelayError) -> Last:
     entry.status = reply.status
     headers = error_headers(exc)
     if work.attempts is not None and work.attempts.count > 1:
-        headers.append((b"x-relayd-attempts", b"%d" % work.attempts.count))
+        headers += way_headers(work.attempts)
+    headers += work.limits
     return Last(lambda: client.send(reply.status, headers, reply.body), len(reply.body))
 
 
@@ -99,11 +102,12 @@ def leave(work: Work) -> Last:
     A client that hung up after the terminal event had been served; before it, it had not.
     """
     attempt, observer, exchange, entry = work.attempt, work.observer, work.exchange, work.entry
-    served = observer is not None and observer.complete and observer.failed is None
+    served = is_whole(observer)
     if attempt is not None and exchange is not None:
         exchange.leave(served=served)
-        if exchange.sent and not attempt.failed:  # a failed attempt costs nothing
-            note_usage(work, observer.usage if observer else None, complete=served)
+        # A failed attempt costs nothing, nor does one that we break off before anything came of it.
+        if exchange.sent and not attempt.failed and (work.client.gone or exchange.started):
+            _note_cut(work, attempt)
     if served:
         entry.outcome, entry.status = "ok", exchange.status if exchange is not None else 200
         return Last(_nothing if work.client.gone else work.client.end)
@@ -112,6 +116,24 @@ def leave(work: Work) -> Last:
     _note_failure(work, ClientGone("The client left."), started=False)
     entry.status = ClientGone.default_status
     return Last(_nothing)
+
+
+def unheard(work: Work, attempt: Attempt) -> None:
+    """The client left early, and the reply was heard to its end for its usage, or as far as was
+    waited for: it was not served, whatever came."""
+    exchange, verdict = attempt.exchange, attempt.verdict
+    exchange.leave(served=False)  # no more than that was waited for
+    _note_failure(work, ClientGone("The client left."), started=False)
+    work.entry.status = ClientGone.default_status
+    if verdict is not None:
+        _note_verdict(work, verdict, sum(map(len, exchange.held)))
+    elif attempt.problem is None or exchange.started:
+        _note_cut(work, attempt)
+
+
+def is_whole(observer: Passthrough | None) -> bool:
+    """Whether a stream is complete: who has it was served."""
+    return observer is not None and observer.complete and observer.failed is None
 
 
 def _break_off(work: Work) -> Last:
@@ -144,6 +166,22 @@ def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int
         entry.usage_source = "estimated"
 
 
+def _note_verdict(work: Work, verdict: Verdict, size: int) -> None:
+    """Enter what a whole reply consumed; one that is no answer has consumed nothing."""
+    if verdict.outcome == "ok" or verdict.usage is not None:
+        note_usage(work, verdict.usage, complete=True, produced=size // 4)
+
+
+def _note_cut(work: Work, attempt: Attempt) -> None:
+    """Enter what a reply consumed of which nobody knows whether it is all."""
+    exchange, observer = attempt.exchange, attempt.observer
+    if exchange.mode == "overflow":  # most of it went out, and maybe the usage with it
+        usage = FORMATS[work.call.format].tail_usage(b"".join(exchange.held))
+        note_usage(work, usage, complete=usage is not None)
+    else:
+        note_usage(work, observer.usage if observer else None, complete=is_whole(observer))
+
+
 def _note_failure(work: Work, exc: RelayError, *, started: bool) -> None:
     entry = work.entry
     entry.error_code = exc.code
@@ -155,6 +193,16 @@ def _note_failure(work: Work, exc: RelayError, *, started: bool) -> None:
 
 def _nothing() -> None:
     """There is nobody to send anything to."""
+
+
+def way_headers(attempts: Attempts) -> RawHeaders:
+    """What a reply says of the way to it: after how many attempts, and which model answered."""
+    headers: RawHeaders = []
+    if attempts.count > 1:
+        headers.append((b"x-relayd-attempts", b"%d" % attempts.count))
+    if attempts.fell_back:
+        headers.append((b"x-relayd-model", attempts.route.asked.encode("utf-8", "replace")))
+    return headers
 
 
 def error_headers(exc: RelayError) -> RawHeaders:

@@ -34,8 +34,11 @@ class ClientSide(Protocol):
 class Owner(Protocol):
     """Whose exchange it is: it knows the request and decides what forwarding does not."""
 
+    def connected(self) -> None:
+        """The head of a reply came: whatever becomes of the rest, the upstream can be reached."""
+
     def claim(self, status: int) -> bool:
-        """Bytes of a reply came: may they go to the client, or has another attempt been faster?"""
+        """An answer has begun: may it go to the client, or has another attempt been faster?"""
 
     def stream_headers(self, headers: RawHeaders) -> RawHeaders:
         """The client's headers of a reply, out of the upstream's."""

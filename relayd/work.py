@@ -8,7 +8,7 @@ meter: the daemon brings the real ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from relayd.attempt import Attempt
@@ -16,18 +16,12 @@ from relayd.call import Call, Client
 from relayd.errors import RelayError
 from relayd.forward import Exchange
 from relayd.model import Entry
+from relayd.policy.admission import Grant
 from relayd.policy.attempts import Attempts
+from relayd.policy.keys import Caller
+from relayd.sides import RawHeaders
 from relayd.wire.head import Head
 from relayd.wire.passthrough import Passthrough
-
-
-class Ledger(Protocol):
-    """Where rows go."""
-
-    @property
-    def full(self) -> bool: ...
-
-    def add(self, entry: Entry) -> None: ...
 
 
 class Meter(Protocol):
@@ -43,12 +37,16 @@ class Work:
     """One request on its way: what `settle` needs to know, filled in as it becomes known.
 
     `attempt` is the one that stands: under way, or the last there was. `failure` is what it came to
-    after all, where that is the upstream's fault.
+    after all, where that is the upstream's fault. `limits` are headers: how the caller's limits
+    stand.
     """
 
     call: Call
     client: Client
     entry: Entry
+    caller: Caller | None = None
+    grant: Grant | None = None
+    limits: RawHeaders = field(default_factory=list)
     head: Head | None = None
     attempts: Attempts | None = None
     attempt: Attempt | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from relayd.config import load
 from relayd.daemon import Daemon
+from relayd.store.base import NewKey
 from tests.support.speech import SPEECHES
 from tests.support.waiting import until
 
@@ -57,7 +60,7 @@ async def status(daemon: Daemon, model: str, key: str) -> int:
 
 
 async def new_key(daemon: Daemon, name: str = "k") -> str:
-    _, secret = await daemon.store.create_key(name, "a", 0.0)
+    _, secret = await daemon.books.store.create_key(NewKey(name, "a"), now=0.0, actor="test")
     await daemon.refresh_keys()
     return secret
 
@@ -103,7 +106,7 @@ def test_rows_are_in_the_store_after_the_end(tmp_path: Path) -> None:
     run(tmp_path, work, 'demo: "on"\nledger: {interval: 60s}\n')
 
     async def count(daemon: Daemon) -> None:
-        assert len(await daemon.store.recent(100)) == 20
+        assert len(await daemon.books.store.recent(100)) == 20
 
     run(tmp_path, count)
 
@@ -127,13 +130,13 @@ def test_a_key_made_by_another_process_is_seen(tmp_path: Path) -> None:
         from relayd.store.sqlite import SqliteStore
 
         beside = await SqliteStore.open(daemon.config.database)
-        _, secret = await beside.create_key("late", "a", 0.0)
+        _, secret = await beside.create_key(NewKey("late", "a"), now=0.0, actor="test")
 
         async def answers(expected: int) -> bool:
             return await status(daemon, "demo", secret) == expected
 
         await until(lambda: answers(200), within=1.0)
-        await beside.set_key_disabled("late", True)
+        await beside.change_key("late", {"disabled": True}, now=1.0, actor="test")
         await until(lambda: answers(401), within=1.0)
         await beside.close()
 
@@ -162,6 +165,25 @@ def test_a_reload_keeps_what_stays_and_replaces_what_changed(tmp_path: Path) -> 
         assert [await status(daemon, model, key) for model in "abc"] == [502, 404, 502]
 
     run(tmp_path, work, before)
+
+
+def test_reloads_let_go_of_what_they_replaced(tmp_path: Path) -> None:
+    """Each kept the old upstream, with its keys, for as long as the process lived."""
+
+    def config(models: str) -> str:
+        return LISTEN + "upstreams:\n" + UPSTREAM.format(name="one", models=models)
+
+    async def work(daemon: Daemon) -> None:
+        key = await new_key(daemon)
+        assert await status(daemon, "a", key) == 502
+        replaced = weakref.ref(daemon.relay.providers["one"])
+        for models in ("b", "c"):
+            (tmp_path / "config.yaml").write_text(config(models))
+            await daemon.reload()
+        gc.collect()
+        assert replaced() is None
+
+    run(tmp_path, work, config("a").removeprefix(LISTEN))
 
 
 @pytest.mark.parametrize("text", ["upstreams: 5\n", "{", "no_such_line: 1\n", 'listen: "x:y:z"\n'])

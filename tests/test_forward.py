@@ -31,9 +31,14 @@ class Deciding:
 
     def __init__(self) -> None:
         self.lets_through = True
+        self.heard: list[str] = []
         self.judgement: RelayError | None = None
 
+    def connected(self) -> None:
+        self.heard.append("connected")
+
     def claim(self, status: int) -> bool:
+        self.heard.append("claim")
         return self.lets_through
 
     def stream_headers(self, headers: RawHeaders) -> RawHeaders:
@@ -334,6 +339,71 @@ def test_pings_are_kept_back_only_so_long_and_so_many() -> None:
         for _ in range(GUARD_LIMIT // len(PING) + 1):
             noisy.exchange.on_body(PING)
         assert noisy.client.received.startswith(PING * 100)
+
+    run(work)
+
+
+def test_a_stream_claims_the_client_when_an_answer_has_begun() -> None:
+    async def work() -> None:
+        scene = Scene()
+        scene.exchange.on_head(200, SSE)
+        scene.exchange.on_body(PING)
+        assert scene.owner.heard == ["connected"]
+        scene.exchange.on_body(MESSAGES.opening)
+        scene.exchange.on_body(MESSAGES.ending)
+        assert scene.owner.heard == ["connected", "claim"]
+
+    run(work)
+
+
+def test_a_stream_that_begins_with_an_error_claims_nothing() -> None:
+    async def work() -> None:
+        scene = Scene()
+        scene.owner.judgement = BadReply("overloaded")
+        scene.exchange.on_head(200, SSE)
+        scene.exchange.on_body(b'event: error\ndata: {"error": {"type": "overloaded_error"}}\n\n')
+        assert isinstance(scene.problem, BadReply)
+        assert scene.owner.heard == ["connected"]
+
+    run(work)
+
+
+def test_a_whole_reply_claims_the_client_by_its_status() -> None:
+    async def work() -> None:
+        scene = Scene(stream=False)
+        scene.exchange.on_head(200, SSE)
+        scene.exchange.on_body(b"{")
+        scene.exchange.on_body(b"}")
+        scene.exchange.on_end()
+        assert scene.owner.heard == ["connected", "claim"]
+
+    run(work)
+
+
+def test_what_comes_too_late_to_be_claimed_is_not_kept_alive_either() -> None:
+    async def work() -> None:
+        for opening in (b"", PING):
+            scene = Scene()
+            scene.owner.lets_through = False
+            scene.exchange.on_head(200, SSE)
+            if opening:
+                scene.exchange.on_body(opening)
+            scene.after(9)
+            scene.after(18)
+            assert scene.happened == []
+
+    run(work)
+
+
+def test_a_connection_that_comes_about_too_late_is_cut() -> None:
+    async def work() -> None:
+        happened: list[str] = []
+        watch = Watch(PATIENCE, asyncio.get_running_loop())
+        exchange = Exchange(NotingClient(happened, b""), None, Deciding(), watch)
+        exchange.give_up(NoAnswer("another was faster"))
+        exchange.attach(NotingConnection(happened))
+        assert happened == ["upstream: aborted"]
+        assert not exchange.under_way and watch._live == set()
 
     run(work)
 

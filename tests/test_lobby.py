@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -165,6 +166,53 @@ def test_who_leaves_at_the_moment_of_being_served_gives_the_place_back() -> None
         places.hand_out(1)
         await stayer
         assert places.held == 1
+
+    run(work)
+
+
+def test_who_is_served_in_the_moment_when_his_time_is_up_gives_the_place_back() -> None:
+    async def work() -> None:
+        places = Places(timeout=0.02)
+        task = places.come(1)
+        await asyncio.sleep(0)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.01, places.hand_out, 1)
+        loop.call_soon(time.sleep, 0.03)  # both moments pass before the loop looks again
+        with pytest.raises(AllFull):
+            await task
+        assert places.served == [1]
+        assert (places.held, places.lobby.waiting) == (0, 0)
+
+    run(work)
+
+
+def test_who_has_just_left_is_passed_over() -> None:
+    async def work() -> None:
+        places = Places()
+        leaver, stayer = places.come(1), places.come(2)
+        await asyncio.sleep(0)
+        leaver.cancel()  # its task has yet to hear of it
+        places.hand_out(1)
+        assert places.served == [2]
+        await asyncio.gather(leaver, return_exceptions=True)
+        await stayer
+        assert (places.held, places.lobby.waiting, len(places.pool.queue)) == (1, 0, 0)
+
+    run(work)
+
+
+def test_whom_nobody_can_serve_stands_before_nobody() -> None:
+    async def work() -> None:
+        places = Places()
+        first, second = places.come(1), places.come(1)
+        await asyncio.sleep(0)
+        places.says = NoUpstream("gone")
+        places.lobby.stir()
+        assert len(places.pool.queue) == 0
+        for task in (first, second):
+            with pytest.raises(NoUpstream):
+                await task
+        assert places.lobby.waiting == 0
 
     run(work)
 

@@ -8,16 +8,18 @@ from typing import Any
 
 import pytest
 
-from relayd.errors import BadStatus
+from relayd.errors import BadStatus, ConnectFailed
 from relayd.model import ModelRule, ProbeRules, Secret, UpstreamKey, UpstreamSpec
 from relayd.policy.pool import Wanted
 from relayd.policy.pools import Pools
 from relayd.probing import Probing
 from relayd.upstream.provider import Provider
 from tests.support.scripted_upstream import ScriptedUpstream, dead_port, reply
+from tests.support.waiting import until
 
 LIST = reply(b'{"object":"list","data":[]}')
 REFUSED = reply(b'{"error":{"message":"no"}}', status="401 Unauthorized")
+INTERVAL = 0.01  # seconds
 Scene = Callable[[Pools, Probing], Awaitable[None]]
 
 
@@ -28,6 +30,12 @@ def refuse(pools: Pools, name: str) -> None:
         lease.leave(0.0)
         lease = pools.choose(pools.route("m", "chat"), Wanted(), 0.0)
     lease.fail(BadStatus("no", upstream_status=401, code="upstream_credential"), 0.0)
+
+
+async def a_round(probing: Probing) -> None:
+    """Probe what is due, to the end."""
+    probing.start_due()
+    await until(lambda: not probing.busy)
 
 
 def with_probing(scene: Scene, *urls: str, **changes: Any) -> None:
@@ -89,13 +97,28 @@ def test_a_backup_that_answers_is_good_enough(upstream: ScriptedUpstream) -> Non
         with_probing(scene, f"http://127.0.0.1:{port}", upstream.url)
 
 
+def test_a_good_probe_opens_the_base_url_that_answered(upstream: ScriptedUpstream) -> None:
+    async def scene(pools: Pools, probing: Probing) -> None:
+        for _ in range(2):
+            lease = pools.choose(pools.route("m", "chat"), Wanted(), 0.0)
+            lease.fail(ConnectFailed("The upstream cannot be reached."), 0.0)
+        upstream.answer_with(LIST)
+        await probing.probe("up", "1")
+        states = [site.breaker.state for site in pools.doors["up/1"].sites]
+        assert states == ["open", "closed"]
+
+    held, port = dead_port()
+    with held:
+        with_probing(scene, f"http://127.0.0.1:{port}", upstream.url)
+
+
 def test_only_keys_that_are_not_well_are_probed_and_only_when_it_is_time(
     upstream: ScriptedUpstream,
 ) -> None:
     async def scene(pools: Pools, probing: Probing) -> None:
-        await probing.probe_due()
+        await a_round(probing)
         refuse(pools, "up/1")
-        await probing.probe_due()
+        await a_round(probing)
         assert not upstream.called_again(0), "all were well, and then it was not time yet"
 
     with_probing(scene, upstream.url, probe=ProbeRules(interval=60.0))
@@ -105,7 +128,7 @@ def test_a_key_that_is_not_well_is_probed_when_it_is_time(upstream: ScriptedUpst
     async def scene(pools: Pools, probing: Probing) -> None:
         refuse(pools, "up/1")
         upstream.answer_with(LIST)
-        await probing.probe_due()
+        await a_round(probing)
         assert pools.doors["up/1"].is_well(0.0)
 
     with_probing(scene, upstream.url, probe=ProbeRules(interval=60.0))
@@ -125,7 +148,57 @@ def test_what_the_operator_switched_off_stays_off(upstream: ScriptedUpstream) ->
 def test_an_upstream_without_probes_is_never_asked(upstream: ScriptedUpstream) -> None:
     async def scene(pools: Pools, probing: Probing) -> None:
         refuse(pools, "up/1")
-        await probing.probe_due()
+        await a_round(probing)
         assert not upstream.called_again(0)
 
     with_probing(scene, upstream.url)
+
+
+def test_an_upstream_that_does_not_answer_keeps_no_other_waiting(
+    upstream: ScriptedUpstream,
+) -> None:
+    silent = ScriptedUpstream()
+
+    async def work() -> None:
+        specs = [often_probed("silent", silent.url), often_probed("well", upstream.url)]
+        providers = {spec.name: Provider(spec) for spec in specs}
+        pools = Pools(specs)
+        probing = Probing(pools, lambda: providers)
+        try:
+            for _ in range(2):  # it is due again while the other still says nothing
+                for door in pools.doors.values():
+                    door.refused = "no"
+                upstream.answer_with(LIST)
+                probing.start_due()
+                await until(lambda: not pools.doors["well/1"].refused)
+                await asyncio.sleep(INTERVAL)
+            assert probing.busy == {"silent"}
+            assert pools.doors["silent/1"].refused
+        finally:
+            await probing.close()
+            for provider in providers.values():
+                await provider.close()
+        assert not probing.busy
+
+    asyncio.run(work())
+    silent.accept()
+    assert not silent.called_again(0), "its first round still ran"
+    silent.close()
+
+
+def test_probing_that_ends_leaves_no_round_behind(upstream: ScriptedUpstream) -> None:
+    async def scene(pools: Pools, probing: Probing) -> None:
+        refuse(pools, "up/1")
+        task = asyncio.get_running_loop().create_task(probing.run())
+        await until(lambda: probing.busy == {"up"})
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert not probing.busy
+
+    with_probing(scene, upstream.url, probe=ProbeRules(interval=60.0))
+
+
+def often_probed(name: str, url: str) -> UpstreamSpec:
+    keys = (UpstreamKey("1", Secret("k")),)
+    rules = ProbeRules(interval=INTERVAL)
+    return UpstreamSpec(name, "openai", (url,), keys, (ModelRule("m"),), ("chat",), probe=rules)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import orjson
 import pytest
 
 from relayd.errors import BadReply, ConnectFailed, NoAnswer
 from relayd.model import KeyLimits, UpstreamKey
+from relayd.policy.pool import Wanted
 from relayd.routing import ModelRouting, RetryRules, Routing, WaitingRules
 from tests.support.relay_parts import NotingClient, Stage, settled
 from tests.support.speech import SPEECHES
+from tests.support.waiting import until
 
 CHAT = SPEECHES["chat"]
 JSON = [(b"content-type", b"application/json")]
@@ -126,7 +129,7 @@ def test_a_rate_limit_passes_as_it_came_when_nobody_else_can_answer() -> None:
         )
         assert (b"retry-after", b"7") in client.headers
         assert (stage.row.status, stage.row.outcome) == (429, "upstream_error")
-        states = [stage.pools.doors[n].gate("private") for n in ("up/1", "spare/1")]
+        states = [stage.pools.doors[n].gates.get("private") for n in ("up/1", "spare/1")]
         assert all(gate is not None and gate.cooled_until > 0 for gate in states)
         ended_well(stage)
 
@@ -255,12 +258,97 @@ def test_a_client_that_leaves_the_queue_frees_its_place() -> None:
     run(work)
 
 
+def test_the_first_byte_on_a_kept_connection_shows_that_the_base_url_is_well() -> None:
+    async def work() -> None:
+        stage = Stage(routing=Routing())
+        _, body = CHAT.ask("public")
+        stage.pool.fails = [ConnectFailed("refused")]
+        await settled(stage.serve(stage.client(body)))
+        breaker = stage.pools.doors["up/1"].sites[0].breaker
+        assert breaker.state == "open"
+        breaker.until = 1.0  # that moment is past
+        stage.pool.idle = 1
+        client, task = await begin(stage, stream=True)
+        sink = await stage.pool.next_sink()
+        assert breaker.state == "half_open"
+        sink.on_head(200, SSE)
+        sink.on_body(CHAT.opening)
+        assert breaker.state == "closed" and not task.done()
+        sink.on_body(CHAT.ending)
+        sink.on_end()
+        await settled(task)
+        assert client.received == CHAT.stream
+
+    run(work)
+
+
+def test_the_parsed_request_is_dropped_before_anybody_waits() -> None:
+    async def work() -> None:
+        stage = Stage(routing=Routing(), names=("up", "spare"))
+        _, task = await begin(stage)
+        sink = await stage.pool.next_sink()
+        assert sink._owner._asked.head.request == {}
+        answer(sink)
+        await settled(task)
+
+    run(work)
+
+
+def test_a_connection_that_comes_about_shows_that_the_base_url_is_well() -> None:
+    async def work() -> None:
+        stage = Stage(routing=Routing())
+        _, body = CHAT.ask("public")
+        stage.pool.fails = [ConnectFailed("refused")]
+        await settled(stage.serve(stage.client(body)))
+        breaker = stage.pools.doors["up/1"].sites[0].breaker
+        breaker.until = 1.0  # that moment is past
+        _, task = await begin(stage)
+        sink = await stage.pool.next_sink()
+        await asyncio.sleep(0)
+        assert breaker.state == "closed" and not task.done()
+        answer(sink)
+        await settled(task)
+
+    run(work)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_who_waited_is_served_by_the_upstream_as_it_was_when_his_turn_came(stays: bool) -> None:
+    async def work() -> None:
+        stage = Stage(routing=Routing())
+        limited(stage, KeyLimits(concurrency=1))
+        held = stage.pools.choose(stage.pools.route("public", "chat"), Wanted(), 0.0)
+        client, task = await begin(stage)
+        await asyncio.sleep(0)
+        assert stage.relay.lobby.waiting == 1
+        held.leave(0.0)
+        stage.relay.lobby.stir()  # it is served, and has not heard of it when the reload comes
+        specs = [replace(stage.pools.doors["up/1"].spec, name="up" if stays else "other")]
+        stage.pools.reload(specs)
+        stage.relay.reconfigure({}, 10.0, 120.0)
+        answer(await stage.pool.next_sink())
+        await settled(task)
+        assert (client.status, client.received) == (200, CHAT.reply)
+        assert stage.in_flight == stage.relay.lobby.waiting == 0
+
+    run(work)
+
+
 # --- hedging ------------------------------------------------------------------------------------
+
+
+class Broken(asyncio.Event):
+    """What is waited for turns out to be a bug."""
+
+    async def wait(self) -> Literal[True]:
+        await super().wait()
+        raise ZeroDivisionError("a bug")
 
 
 def hedging() -> Stage:
     """Two upstreams, of which the first usually answers within a millisecond."""
-    stage = Stage(routing=Routing(hedge=True), names=("up", "spare"))
+    rules = RetryRules(floor=1000)  # the budget is not the point
+    stage = Stage(routing=Routing(hedge=True, retries=rules), names=("up", "spare"))
     for _ in range(50):
         stage.pools.doors["up/1"].quantiles.observe(0.001)
     return stage
@@ -295,6 +383,105 @@ def test_of_two_attempts_the_first_with_bytes_answers_and_the_other_is_cancelled
     run(work)
 
 
+def test_what_is_no_answer_yet_wins_nothing() -> None:
+    async def work() -> None:
+        stage = hedging()
+        client, task = await begin(stage, stream=True)
+        first, second = [await pool.next_sink() for pool in stage.connections.values()]
+        second.on_head(200, SSE)
+        second.on_body(b": ping\n\n")
+        assert "upstream: aborted" not in stage.happened
+        first.on_head(200, SSE)
+        first.on_body(CHAT.opening)
+        assert stage.happened.count("upstream: aborted") == 1
+        first.on_body(CHAT.ending)
+        first.on_end()
+        await settled(task)
+        assert (client.received, stage.row.upstream) == (CHAT.stream, "up")
+        ended_well(stage)
+
+    run(work)
+
+
+def test_an_attempt_that_begins_with_an_error_leaves_the_other_alone() -> None:
+    async def work() -> None:
+        stage = hedging()
+        client, task = await begin(stage, stream=True)
+        first, second = [await pool.next_sink() for pool in stage.connections.values()]
+        second.on_head(200, SSE)
+        second.on_body(b'data: {"error":{"message":"boom","type":"server_error"}}\n\n')
+        await asyncio.sleep(0)
+        first.on_head(200, SSE)
+        first.on_body(CHAT.stream)
+        first.on_end()
+        await settled(task)
+        assert (client.received, stage.row.upstream) == (CHAT.stream, "up")
+        ended_well(stage)
+
+    run(work)
+
+
+@pytest.mark.parametrize("slow", ["up", "spare"])
+def test_an_attempt_that_loses_before_it_is_connected_sends_nothing(slow: str) -> None:
+    async def work() -> None:
+        stage = hedging()
+        winner = "spare" if slow == "up" else "up"
+        connects = stage.connections[slow].connects = asyncio.Event()
+        client, task = await begin(stage)
+        sink = await stage.connections[winner].next_sink()
+        await until(lambda: "upstream: connecting" in stage.happened)
+        sink.on_head(200, JSON)
+        sink.on_body(CHAT.reply[:9])  # it has won, and is not done
+        connects.set()
+        await asyncio.sleep(0.01)
+        assert stage.connections[slow].requests == []
+        sink.on_body(CHAT.reply[9:])
+        sink.on_end()
+        await settled(task)
+        assert (client.received, stage.row.upstream) == (CHAT.reply, winner)
+        ended_well(stage)
+
+    run(work)
+
+
+def test_a_backup_is_not_blamed_for_having_been_asked_late() -> None:
+    async def work() -> None:
+        stage = hedging()
+        spare = stage.pools.doors["spare/1"]
+        for _ in range(50):
+            spare.quantiles.observe(0.5)
+        for _ in range(20):
+            _, task = await begin(stage)
+            first, _ = [await pool.next_sink() for pool in stage.connections.values()]
+            answer(first)
+            await settled(task)
+        assert asked(stage) == ["up: 20", "spare: 20"]
+        assert (spare.failures, spare.gates, spare.tally.ratio(0.0)) == (0, {}, None)
+        assert stage.in_flight == 0
+
+    run(work)
+
+
+def test_who_is_silent_for_longer_than_usual_and_loses_is_blamed() -> None:
+    async def work() -> None:
+        stage = hedging()
+        first = stage.pools.doors["up/1"]
+        usual = first.quantiles.quantile(0.95)
+        for number in range(1, 5):
+            _, task = await begin(stage)
+            _, second = [await pool.next_sink() for pool in stage.connections.values()]
+            await asyncio.sleep(0.005)
+            answer(second)
+            await settled(task)
+            assert (first.failures, stage.meter.attempts[-1]) == (number, ("spare", "1", "ok"))
+        # And those times count: what is usual is not that of the winners alone.
+        now_usual = first.quantiles.quantile(0.95)
+        assert usual is not None and now_usual is not None and now_usual > usual
+        assert stage.in_flight == 0
+
+    run(work)
+
+
 def test_a_failure_beside_a_running_attempt_is_not_the_end() -> None:
     async def work() -> None:
         stage = hedging()
@@ -317,14 +504,38 @@ def test_a_client_that_leaves_cancels_both_attempts() -> None:
         client, task = await begin(stage)
         for pool in stage.connections.values():
             await pool.next_sink()
+        await asyncio.sleep(0.005)  # both are silent for longer than usual: that is not the point
         client.gone = True
         task.cancel()
         await settled(task)
         assert stage.happened.count("upstream: aborted") == 2
         assert stage.row.outcome == "client_gone"
+        assert [door.failures for door in stage.pools.doors.values()] == [0, 0]
         ended_well(stage)
 
     run(work)
+
+
+@pytest.mark.parametrize("broken", ["up", "spare"])
+def test_a_bug_in_one_attempt_ends_both_and_is_not_hidden(
+    broken: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work() -> None:
+        stage = hedging()
+        connects = stage.connections[broken].connects = Broken()
+        client, task = await begin(stage)
+        other = stage.connections["spare" if broken == "up" else "up"]
+        await other.next_sink()
+        await until(lambda: "upstream: connecting" in stage.happened)
+        connects.set()
+        await settled(task)
+        assert (client.status, stage.row.error_code) == (500, "internal_error")
+        assert stage.happened.count("upstream: aborted") == 1
+        assert [door.failures for door in stage.pools.doors.values()] == [0, 0]
+        ended_well(stage)
+
+    run(work)
+    assert "a bug" in caplog.text
 
 
 def test_the_budget_ends_retries_when_everything_fails() -> None:

@@ -24,6 +24,7 @@ from benchmarks.fidelity.fake import TAG, RecordedProvider, Script
 from benchmarks.fidelity.recording import Recorded
 from relayd.config import load
 from relayd.daemon import Daemon
+from relayd.store.base import NewKey
 
 Mode = Literal["whole", "cut"]
 MODES: tuple[Mode, ...] = ("whole", "cut")
@@ -89,7 +90,9 @@ async def replay(recordings: Sequence[Recorded]) -> list[Replayed]:
 async def _play_all(
     daemon: Daemon, provider: RecordedProvider, recordings: Sequence[Recorded]
 ) -> list[Replayed]:
-    _, key = await daemon.store.create_key("fidelity", "fidelity", NOW)
+    _, key = await daemon.books.store.create_key(
+        NewKey("fidelity", "fidelity"), now=NOW, actor="benchmark"
+    )
     await daemon.refresh_keys()
     done = [Replayed(recorded, mode) for recorded in recordings for mode in MODES]
     waiting = iter(enumerate(done))

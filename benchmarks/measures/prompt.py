@@ -24,6 +24,7 @@ from benchmarks.servers import Server
 from benchmarks.stage import Goal, Section, Stage, median
 from relayd.config import Config, load
 from relayd.daemon import Daemon
+from relayd.store.base import NewKey
 
 SIZE = 500_000
 LARGE = 100_000
@@ -145,7 +146,9 @@ async def prove(config: Config) -> Proof:
     daemon = Daemon(config, None, {})
     await daemon.start()
     try:
-        _, key = await daemon.store.create_key("bench", "bench", NOW)
+        _, key = await daemon.books.store.create_key(
+            NewKey("bench", "bench"), now=NOW, actor="benchmark"
+        )
         await daemon.refresh_keys()
         port = int(daemon.addresses[0].rpartition(":")[2])
         await _send(port, _request(key, port, 1000))  # what is made once is made now

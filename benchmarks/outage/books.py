@@ -167,7 +167,7 @@ class Books:
     def sent(self, lease: Lease, now: float) -> None:
         """A lease was taken: may anything be sent there now?"""
         door, model = lease.door, lease.model
-        gate = door.gate(model)
+        gate = door.gates.get(model)
         if door.refused or (gate is not None and gate.refused):
             self.record.trespasses["refused"] += 1
         if gate is not None:

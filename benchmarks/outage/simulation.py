@@ -275,7 +275,7 @@ class Simulation:
         """Seconds that a door may be left alone by the open time in force; None: it is not."""
         if door.refused:
             return PROBED_EVERY
-        gate = door.gate(model)
+        gate = door.gates.get(model)
         waits = [min(self._open_time(site.breaker) for site in door.sites)]
         if gate is not None:
             waits += [gate.cooled_until - self._now, self._open_time(gate.breaker)]

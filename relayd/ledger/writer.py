@@ -1,11 +1,13 @@
-"""Usage rows on their way into the store: written behind, in batches, none given up.
+"""Usage rows on their way into the store: into the journal at once, then behind, in batches.
 
-A request leaves its row here in under a microsecond and is done with it. One task, `run`, owned by
-the daemon, takes the rows to the store when a batch is full or the first row has waited for
-`interval`; with nothing to write it sleeps without a timer. Rows leave memory only after the store
-has them, so a failing store costs nothing but patience: the same batch is offered again, after a
-wait that doubles up to five seconds, and the request id keeps a row from being written twice. What
-bounds the memory is `full`: admission then answers 503, so no row is ever dropped to make room.
+A request leaves its row here and is done with it: the journal has its line before `add` returns.
+One task, `run`, owned by the daemon, takes the rows to the store when a batch is full or the first
+row has waited for `interval`; with nothing to write it sleeps without a timer. Rows leave memory
+and journal only after the store has them, so a failing store costs nothing but patience: the same
+batch is offered again, after a wait that doubles up to five seconds, and the request id keeps a row
+from being written twice. What bounds memory and disk is `full`: admission then answers 503, so no
+row is ever dropped to make room. The other task, `care`, keeps the journal: onto the platter at an
+interval, and out of being full.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from relayd.ledger.lines import Opening
 from relayd.model import Entry
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
 LAST_RETRY_CLOSING = 0.5  # at the end there is no time for patience
+CARE = 0.5  # seconds between two looks after the journal, where `sync` does not want them closer
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +33,26 @@ class EntrySink(Protocol):
 
     async def add_entries(self, entries: Sequence[Entry]) -> None:
         """Keep these rows, all or none; a request id that is there already is left as it is."""
+
+
+class Notes(Protocol):
+    """Where requests are written down at once: the part of a journal that the writer needs."""
+
+    full: bool
+
+    def opened(self, opening: Opening) -> None: ...
+
+    def settled(self, entry: Entry) -> None: ...
+
+    def stored(self, entries: Sequence[Entry]) -> None: ...
+
+    def retry(self) -> bool: ...
+
+    def turn(self) -> None: ...
+
+    def tidy(self, *, sync: bool = True) -> None: ...
+
+    def close(self, *, sync: bool = True) -> None: ...
 
 
 def retry_delay(failures: int) -> float:
@@ -41,6 +65,9 @@ class LedgerWriter:
 
     Arguments:
         store: where they go.
+        journal: what keeps them until they are there; the writer owns it, `close` closes it.
+        sync: seconds after which a journal line is on the platter, too; 0 leaves it to the system.
+        turn: seconds after which the journal goes on to a new file, however little is in it.
         interval: seconds that a row may wait for others to join its batch.
         batch: rows in one transaction; that many waiting start one at once.
         bound: rows waiting from which on `full` is true.
@@ -49,12 +76,19 @@ class LedgerWriter:
     def __init__(
         self,
         store: EntrySink,
+        journal: Notes,
         *,
+        sync: float = 1.0,
+        turn: float = 300.0,
         interval: float = 0.2,
         batch: int = 1000,
         bound: int = 100_000,
     ) -> None:
         self._store = store
+        self._journal = journal
+        self._settled = journal.settled
+        self._sync = sync
+        self._turn = turn
         self._interval = interval
         self._batch = batch
         self._bound = bound
@@ -78,7 +112,7 @@ class LedgerWriter:
     @property
     def full(self) -> bool:
         """No further request may be admitted. Rows of those already under way are still taken."""
-        return len(self._rows) >= self._bound
+        return len(self._rows) >= self._bound or self._journal.full
 
     @property
     def failing(self) -> bool:
@@ -90,8 +124,13 @@ class LedgerWriter:
         """Seconds from the first row, or from a failure, to the next write."""
         return retry_delay(self._failures) if self._failures else self._interval
 
+    def open(self, opening: Opening) -> None:
+        """Write down that a request is admitted. Raises JournalFull: then it must not be."""
+        self._journal.opened(opening)
+
     def add(self, entry: Entry) -> None:
-        """Take one row, at once and always."""
+        """Take one row, at once and always. On return it survives the end of this process."""
+        self._settled(entry)
         self._add(entry)
         waiting = len(self._rows)
         if waiting == 1:
@@ -106,6 +145,24 @@ class LedgerWriter:
             await self._pause()
             await self.write_batch()
 
+    async def care(self) -> None:
+        """Look after the journal for ever. Cancelling it loses nothing."""
+        pause = min(self._sync or CARE, CARE)
+        unsynced = unturned = 0.0
+        while True:
+            await asyncio.sleep(pause)
+            unsynced, unturned = unsynced + pause, unturned + pause
+            if unturned >= self._turn:
+                unturned = 0.0
+                self._journal.turn()
+            due = bool(self._sync) and unsynced >= self._sync
+            if due:
+                unsynced = 0.0
+            # In a thread: a disk that is busy must not keep the requests waiting.
+            await asyncio.to_thread(self._journal.tidy, sync=due)
+            if self._journal.full:
+                self._journal.retry()
+
     async def write_batch(self) -> bool:
         """Offer the oldest rows to the store; false when it did not take them."""
         async with self._writing:
@@ -117,6 +174,7 @@ class LedgerWriter:
                 self._note_failure(error)
                 return False
             del self._rows[: len(batch)]
+            self._journal.stored(batch)
             self._note_success()
             return True
 
@@ -129,7 +187,7 @@ class LedgerWriter:
     async def close(self, within: float = 10.0) -> int:
         """Write everything, trying again for at most `within` seconds, and end `run`.
 
-        Returns how many rows could not be written.
+        Returns how many rows could not be written; the journal keeps those for the next start.
         """
         self._closing = True
         self._some.set()
@@ -141,6 +199,7 @@ class LedgerWriter:
                     await asyncio.sleep(delay)
         except TimeoutError:
             _log.error("ledger: %d rows could not be written before the end", self.waiting)
+        await asyncio.to_thread(self._journal.close, sync=bool(self._sync))
         return self.waiting
 
     async def _pause(self) -> None:

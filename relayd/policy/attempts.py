@@ -56,6 +56,9 @@ class Attempts:
         routes: that of the model asked for, then those of its fallbacks.
         wanted: what choosing must know of the request.
         rng: draws the rest before a repetition.
+
+    `route` is how the model that is now asked for is served; `fell_back` is whether that is another
+    than the one asked for.
     """
 
     __slots__ = (
@@ -69,6 +72,8 @@ class Attempts:
         "_started",
         "_tried",
         "count",
+        "fell_back",
+        "route",
         "wanted",
     )
 
@@ -77,8 +82,10 @@ class Attempts:
     ) -> None:
         self._pools = pools
         self._routes = routes
+        self.route = routes[0]
         self._rng = rng
         self.wanted = wanted
+        self.fell_back = False
         self._at = 0
         self._asked = 0  # attempts on the present route: the last so many of those tried
         self._started = 0.0
@@ -90,22 +97,15 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts {self.count} tried={self._tried} at={self.route.asked}>"
 
-    @property
-    def route(self) -> Route:
-        """How the model that is now asked for is served."""
-        return self._routes[self._at]
-
-    @property
-    def fell_back(self) -> bool:
-        """Whether another model than the one asked for is tried."""
-        return self._at > 0
-
     def next(self, now: float) -> Lease:
         """The next to ask.
 
         Raises: what the last attempt failed with, or NoUpstream (AllFull) when none could be made.
         """
-        lease = self._first_of_routes(now)
+        if self.count or len(self._routes) > 1:
+            lease = self._first_of_routes(now)
+        else:
+            lease = self._pools.choose(self.route, self.wanted, now)
         if not self.count:
             self._started = now
             self._pools.budget.request(now)
@@ -202,3 +202,5 @@ class Attempts:
     def _turn_to(self, at: int) -> None:
         if at != self._at:
             self._at, self._asked = at, 0
+            self.route = self._routes[at]
+            self.fell_back = at > 0

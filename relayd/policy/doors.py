@@ -66,7 +66,7 @@ class Gate:
     def cool(self, wait: float | None, longest: float, now: float) -> None:
         """A rate limit: nobody passes for `wait` seconds, or a while that grows when none is
         told."""
-        if wait is None:
+        if not wait:  # none told, or 0, which from one that has just refused means as little
             if now < self.cooled_until:
                 return  # of a burst: it began before the limit was known, and says nothing new
             wait = min(FIRST_COOLDOWN * 2.0**self._untold, LONGEST_UNTOLD)
@@ -155,7 +155,6 @@ class Door:
     """
 
     __slots__ = (
-        "_gates",
         "_limits",
         "_rng",
         "_rpm",
@@ -164,6 +163,7 @@ class Door:
         "disabled_at",
         "failures",
         "first_byte",
+        "gates",
         "in_flight",
         "key",
         "name",
@@ -195,7 +195,7 @@ class Door:
         self.first_byte = PeakEwma()
         self.quantiles = Quantiles()
         self.tally = Tally()
-        self._gates: dict[str, Gate] = {}
+        self.gates: dict[str, Gate] = {}  # by the upstream's name of the model, where there is one
         self._rpm: MinuteWindow | None = None
         self._tpm: MinuteWindow | None = None
         self._limits = NO_LIMITS
@@ -212,9 +212,9 @@ class Door:
         """Go by a new configuration. A new secret is given a new chance."""
         if key.secret != self.key.secret:
             self.refused = ""
-            self._gates.clear()
+            self.gates.clear()
         if routing.breaker != self.routing.breaker:
-            for gate in self._gates.values():
+            for gate in self.gates.values():
                 gate.breaker = Breaker(routing.breaker, self._rng)
         self.spec, self.key, self.sites, self.routing = spec, key, sites, routing
         old, limits = self._limits, key.limits
@@ -231,10 +231,9 @@ class Door:
         """Whether a request for this upstream's `model` may pass: 0, until when not, or -1."""
         if self.disabled or self.refused:
             return math.inf
-        sites = self.sites
-        if not sites[0].breaker.allows(now) and self.site(now) is None:
+        if self.sites[0].breaker.until and self.site(now) is None:
             return self._sites_until(now)
-        gate = self._gates.get(model)
+        gate = self.gates.get(model)
         if gate is not None and (until := gate.blocked(now)):
             return until
         return 0.0 if self.unlimited or self.room(tokens, now) == 0.0 else NOT_NOW
@@ -254,18 +253,12 @@ class Door:
 
     def site(self, now: float, tried: Collection[tuple[str, int]] = ()) -> int | None:
         """The first base URL that may be connected to and was not tried yet."""
+        if not tried and not self.sites[0].breaker.until:
+            return 0  # as nearly always
         for index, site in enumerate(self.sites):
             if site.breaker.allows(now) and (self.name, index) not in tried:
                 return index
         return None
-
-    def gate(self, model: str) -> Gate | None:
-        """The gate of a model, where there is one."""
-        return self._gates.get(model)
-
-    def gates(self) -> dict[str, Gate]:
-        """All gates there are, by the upstream's name of the model."""
-        return self._gates
 
     def _sites_until(self, now: float) -> float:
         until = min(site.breaker.until for site in self.sites)
@@ -277,6 +270,8 @@ class Door:
         """A request goes through."""
         self.in_flight += 1
         self.requests += 1
+        if self.unlimited:
+            return
         if self._rpm is not None:
             self._rpm.take(1, now)
         if self._tpm is not None:
@@ -289,31 +284,31 @@ class Door:
 
     def trouble(self, model: str) -> Gate:
         """The gate of a model, made where there is none yet."""
-        gate = self._gates.get(model)
+        gate = self.gates.get(model)
         if gate is None:
-            if len(self._gates) >= MOST_GATES:
+            if len(self.gates) >= MOST_GATES:
                 self._forget_one()
-            gate = self._gates[model] = Gate(Breaker(self.routing.breaker, self._rng))
+            gate = self.gates[model] = Gate(Breaker(self.routing.breaker, self._rng))
         return gate
 
     def is_well(self, now: float) -> bool:
         """Whether nothing is against it but limits, or the operator."""
-        gates = self._gates.values()
+        gates = self.gates.values()
         sites = all(site.breaker.allows(now) for site in self.sites)
         return sites and not self.refused and all(gate.is_well for gate in gates)
 
     def reset(self) -> None:
         """All is well, the operator says."""
         self.refused = ""
-        for gate in self._gates.values():
+        for gate in self.gates.values():
             gate.reset()
         for site in self.sites:
             site.breaker.reset()
 
     def _forget_one(self) -> None:
         """A healthy one if there is any, else the oldest."""
-        quiet = (n for n, g in self._gates.items() if g.breaker.state == "closed" and not g.refused)
-        del self._gates[next(quiet, next(iter(self._gates)))]
+        quiet = (n for n, g in self.gates.items() if g.breaker.state == "closed" and not g.refused)
+        del self.gates[next(quiet, next(iter(self.gates)))]
 
 
 def is_fault(error: RelayError | None) -> bool:

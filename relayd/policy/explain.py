@@ -39,7 +39,7 @@ def state_of(door: Door, model: str, tokens: int, now: float) -> tuple[str, str,
     if all(not site.breaker.allows(now) for site in door.sites):
         until = min(site.breaker.until for site in door.sites)
         return "open", door.sites[0].why or "cannot be reached", max(until - now, 0.0)
-    gate = door.gate(model)
+    gate = door.gates.get(model)
     if gate is not None and gate.blocked(now):
         return gate.state(now), gate.why, _gate_wait(gate, now)
     room = door.room(tokens, now)
@@ -80,7 +80,7 @@ def report(door: Door, now: float) -> DoorReport:
     state, why, until = state_of(door, "", 0, now)
     troubled = tuple(
         (model, gate.state(now), _gate_wait(gate, now), gate.why)
-        for model, gate in door.gates().items()
+        for model, gate in door.gates.items()
         if gate.state(now) != "up"
     )
     return DoorReport(

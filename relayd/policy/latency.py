@@ -9,11 +9,13 @@ above it. When a thousand are counted all counts are halved: old answers fade.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from itertools import accumulate
 
 # Upper bounds in seconds: 1 ms, then a fifth more each time, until an hour.
 _BOUNDS = (*(0.001 * 1.2**i for i in range(83)), 3600.0)
+_LAST = len(_BOUNDS) - 1
 
 ENOUGH = 20
 MOST = 1000
@@ -46,10 +48,10 @@ class PeakEwma:
 
     def value(self, now: float) -> float:
         """Seconds to expect; 0.0 when nothing is known, towards it when nothing came for long."""
-        return self._value * self._fading(now)
+        return self._value * self._fading(now) if self._value else 0.0
 
     def _fading(self, now: float) -> float:
-        return 0.5 ** ((now - self._at) / self._half_life)  # type: ignore[no-any-return]
+        return math.exp2((self._at - now) / self._half_life)
 
 
 class Quantiles:
@@ -69,7 +71,7 @@ class Quantiles:
 
     def observe(self, seconds: float) -> None:
         """An answer took so long; over an hour is an hour."""
-        self._counts[bisect_left(_BOUNDS, min(seconds, _BOUNDS[-1]))] += 1
+        self._counts[bisect_left(_BOUNDS, seconds, 0, _LAST)] += 1
         self._total += 1
         if self._total > MOST:
             self._counts = [count >> 1 for count in self._counts]

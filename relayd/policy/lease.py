@@ -8,16 +8,14 @@ the request is tried elsewhere is decided in `attempts`.
 from __future__ import annotations
 
 from relayd.errors import BadStatus, RelayError, UpstreamError
-from relayd.model import ModelRule, Timeouts, UpstreamSpec
+from relayd.model import Timeouts, UpstreamSpec
 from relayd.policy.doors import (
     REFUSES_BY_MODEL,
-    Door,
     is_fault,
     refuses,
     unreachable,
 )
-from relayd.policy.pool import Target
-from relayd.policy.tiers import Tier
+from relayd.policy.pool import Found, Target
 
 LIMITED = frozenset({429})
 FORBIDDEN = 403
@@ -27,16 +25,19 @@ class Lease:
     """A choice taken: the door holds one request more until the lease ends.
 
     Arguments:
-        door: whose place it is.
-        tier: where it was chosen.
-        site: which base URL of the upstream.
+        found: the member of the pool whose place it is, its tier, and which base URL.
         model: the upstream's name of the model.
-        rule: by which the door offers it.
+        tokens: that the request may cost.
+        now: when it was taken.
+
+    `target` is what was chosen: the door and the base URL; `rule` is by which of the upstream's
+    rules it offers the model.
     """
 
     __slots__ = (
         "_ended",
         "_generation",
+        "_member",
         "_secret",
         "_site",
         "_site_generation",
@@ -48,33 +49,31 @@ class Lease:
         "site",
         "spec",
         "taken_at",
+        "target",
         "timeouts",
     )
 
-    def __init__(
-        self,
-        door: Door,
-        tier: Tier,
-        site: int,
-        model: str,
-        rule: ModelRule,
-    ) -> None:
-        self.door = door
+    def __init__(self, found: Found, model: str, tokens: int, now: float) -> None:
+        self._member, self._tier, self.site = member, tier, site = found
+        self.door = door = member.door
         self.spec: UpstreamSpec = door.spec
-        self.site = site
+        self.target: Target = door.name, site
         self.model = model
-        self.rule = rule.pattern
-        self.timeouts: Timeouts = rule.timeouts or door.spec.timeouts
-        self.taken_at = 0.0
+        self.rule = member.rule.pattern
+        self.timeouts: Timeouts = member.rule.timeouts or door.spec.timeouts
+        self.taken_at, self._tokens = now, tokens
         # A reload may give the door another credential, and other sites, while this lease is held.
         self._secret = door.key.secret
         self._site = door.sites[site]
-        self._tier = tier
-        self._tokens = 0
-        # What the breakers gave at the door: a gate that comes about later begins with 0.
-        self._generation = 0
-        self._site_generation = 0
-        self._ended = True
+        self._ended = False
+        member.held += 1
+        tier.held += 1
+        door.enter(tokens, now)
+        # What the breakers give at the door: a gate that comes about later begins with 0.
+        breaker = self._site.breaker
+        self._site_generation = breaker.enter(now) if breaker.until else breaker.generation
+        gate = door.gates.get(model)
+        self._generation = 0 if gate is None else gate.breaker.enter(now)
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "held"
@@ -84,23 +83,6 @@ class Lease:
     def ended(self) -> bool:
         """Whether the place was given back."""
         return self._ended
-
-    @property
-    def target(self) -> Target:
-        """What was chosen: the door and the base URL."""
-        return self.door.name, self.site
-
-    def take(self, tokens: int, now: float) -> None:
-        """The request goes through the door."""
-        door = self.door
-        self._ended = False
-        self.taken_at, self._tokens = now, tokens
-        self._tier.hold(door, 1)
-        door.enter(tokens, now)
-        self._site_generation = self._site.breaker.enter(now)
-        gate = door.gate(self.model)
-        if gate is not None:
-            self._generation = gate.breaker.enter(now)
 
     def connected(self, now: float) -> None:
         """A connection came about, or a reply on one: the site is well, whatever else happens."""
@@ -112,15 +94,16 @@ class Lease:
         """It went well. `first_byte`: seconds from the request; `tokens`: what it really cost."""
         if self._release():
             return
-        self.connected(now)
+        if self._site.breaker.until:
+            self.connected(now)
         door = self.door
         door.tally.count(False, now)
         if first_byte is not None:
             door.first_byte.observe(first_byte, now)
             door.quantiles.observe(first_byte)
-        if tokens is not None:
+        if tokens is not None and not door.unlimited:
             door.correct(tokens - self._tokens, self.taken_at, now)
-        gate = door.gate(self.model)
+        gate = door.gates.get(self.model)
         if gate is not None:
             gate.well()
             gate.breaker.succeed(self._generation, now)
@@ -168,11 +151,12 @@ class Lease:
         ended, self._ended = self._ended, True
         if not ended:
             self.door.in_flight -= 1
-            self._tier.hold(self.door, -1)
+            self._member.held -= 1
+            self._tier.held -= 1
         return ended
 
     def _leave_gate(self) -> None:
-        gate = self.door.gate(self.model)
+        gate = self.door.gates.get(self.model)
         if gate is not None:
             gate.breaker.leave(self._generation)
 

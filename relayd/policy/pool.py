@@ -13,7 +13,8 @@ yields when it holds more than its share.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 from math import inf
 from typing import NamedTuple
 
@@ -21,11 +22,14 @@ from relayd.policy.affinity import Affinity
 from relayd.policy.budget import RetryBudget
 from relayd.policy.doors import NOT_NOW, Door
 from relayd.policy.fairqueue import FairQueue
+from relayd.policy.rotation import Blocked
 from relayd.policy.tiers import Member, Tier
 from relayd.routing import Routing, Strategy
 
 Target = tuple[str, int]  # a door's name, and which of its upstream's base URLs
 
+# So many doors are a conversation's homes, in order; should all be closed, the strategy finds one.
+MOST_HOMES = 8
 # Strategies by which a new conversation goes to whoever is best just then; others have homes.
 STRAYING: frozenset[Strategy] = frozenset({"least_busy", "fastest"})
 
@@ -109,19 +113,18 @@ class Pool:
         Arguments:
             models: by door, what its upstream calls the model.
         """
-        found = self._previous(models, wanted, affinity, now, tried)
-        if found is not None:
-            return found
+        if not self.has_choice:
+            return self._only(models, wanted.tokens, now, tried)
+        if wanted.previous is not None:
+            found = self._previous(models, wanted, affinity, now, tried)
+            if found is not None:
+                return found
         failed = self._upstreams_of(tried) if tried else None
         for tier in self.tiers:
-            members = tier.members
-
-            def blocked(i: int, members: tuple[Member, ...] = members) -> float:
-                return _blocked(members[i], models, wanted.tokens, now, tried)
-
+            blocked = _asking(tier.members, models, wanted.tokens, now, tried)
             index = None
             if failed:
-                others = _without(failed, members, blocked)
+                others = _without(failed, tier.members, blocked)
                 index = self._turn(tier, wanted, affinity, others, now, again=True)
             if index is None:
                 index = self._turn(tier, wanted, affinity, blocked, now, again=bool(tried))
@@ -129,18 +132,29 @@ class Pool:
                 return _found(tier, index, now, tried)
         return None
 
+    def _only(
+        self, models: dict[str, str], tokens: int, now: float, tried: Collection[Target]
+    ) -> Found | None:
+        """The one member: nobody takes turns with it, and conversations have no other place."""
+        member = self.members[0]
+        door = member.door
+        if door.blocked(models[door.name], tokens, now):
+            return None
+        site = door.site(now, tried)
+        return None if site is None else (member, self.tiers[0], site)
+
     def _turn(
         self,
         tier: Tier,
         wanted: Wanted,
         affinity: Affinity,
-        blocked: Callable[[int], float],
+        blocked: Blocked,
         now: float,
         *,
         again: bool,
     ) -> int | None:
         """Whose turn it is in one tier."""
-        index = self._own(tier, wanted, affinity, blocked, now) if self.has_choice else None
+        index = self._own(tier, wanted, affinity, blocked, now)
         return tier.pick(self.strategy, blocked, now, again=again) if index is None else index
 
     def _upstreams_of(self, tried: Collection[Target]) -> set[str]:
@@ -152,15 +166,15 @@ class Pool:
         self, models: dict[str, str], wanted: Wanted, now: float, tried: Collection[Target]
     ) -> bool:
         """Whether any door that was not tried lets the request through."""
-        tokens = wanted.tokens
-        return any(not _blocked(one, models, tokens, now, tried) for one in self.members)
+        blocked = _asking(self.members, models, wanted.tokens, now, tried)
+        return not all(map(blocked, range(len(self.members))))
 
     def is_home(self, door: Door, conversation: bytes) -> bool:
         """Whether the ring sends the conversation there anyway: then it need not be remembered."""
         if self.strategy in STRAYING:
             return False
         tier = self.tiers[0]
-        return tier.members[next(tier.homes.order(conversation))].door is door
+        return tier.members[tier.homes.first(conversation)].door is door
 
     def _previous(
         self,
@@ -177,8 +191,8 @@ class Pool:
         for tier in self.tiers:
             index = tier.index(name)
             if index is not None:
-                is_free = not _blocked(tier.members[index], models, wanted.tokens, now, tried)
-                return _found(tier, index, now, tried) if is_free else None
+                blocked = _asking(tier.members, models, wanted.tokens, now, tried)
+                return None if blocked(index) else _found(tier, index, now, tried)
         return None
 
     def _own(
@@ -186,7 +200,7 @@ class Pool:
         tier: Tier,
         wanted: Wanted,
         affinity: Affinity,
-        blocked: Callable[[int], float],
+        blocked: Blocked,
         now: float,
     ) -> int | None:
         """The door of the request's conversation, if it has one and that lets it through."""
@@ -203,7 +217,10 @@ class Pool:
             return index
         if self.strategy in STRAYING:
             return None
-        return next(filter(is_good, tier.homes.order(conversation)), None)
+        home = tier.homes.first(conversation)
+        if is_good(home):
+            return home
+        return next(filter(is_good, islice(tier.homes.order(conversation), 1, MOST_HOMES)), None)
 
     def _rank(self, member: Member) -> tuple[float, ...]:
         tier = float(member.door.spec.tier)
@@ -212,24 +229,32 @@ class Pool:
         return tier, inf if member.rule.cost is None else member.rule.cost
 
 
-def _blocked(
-    member: Member, models: dict[str, str], tokens: int, now: float, tried: Collection[Target]
-) -> float:
-    """As `Rotation.next` asks: 0 lets through, a moment is when to ask again, -1 is not now."""
-    door, rule = member
-    until = door.blocked(models[door.name], tokens, now)
-    if until:
-        # Another model behind the same wildcard may be well: only the key's own trouble sleeps.
-        lasts = door.refused or door.disabled or not rule.is_wildcard
-        return until if lasts else NOT_NOW
-    if tried and door.site(now, tried) is None:
-        return NOT_NOW
-    return 0.0
+def _asking(
+    members: Sequence[Member],
+    models: dict[str, str],
+    tokens: int,
+    now: float,
+    tried: Collection[Target],
+) -> Blocked:
+    """What says who is blocked, as `Rotation.next` asks it: 0 lets through, a moment is when to ask
+    again, -1 is not now."""
+
+    def blocked(i: int) -> float:
+        member = members[i]
+        door = member.door
+        until = door.blocked(models[door.name], tokens, now)
+        if until:
+            # Another model behind the same wildcard may be well: only the key's own trouble sleeps.
+            lasts = door.refused or door.disabled or not member.rule.is_wildcard
+            return until if lasts else NOT_NOW
+        if tried and door.site(now, tried) is None:
+            return NOT_NOW
+        return 0.0
+
+    return blocked
 
 
-def _without(
-    upstreams: set[str], members: Sequence[Member], blocked: Callable[[int], float]
-) -> Callable[[int], float]:
+def _without(upstreams: set[str], members: Sequence[Member], blocked: Blocked) -> Blocked:
     return lambda i: NOT_NOW if members[i].door.spec.name in upstreams else blocked(i)
 
 

@@ -104,7 +104,7 @@ class Pools:
         routing: Routing | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._rng = rng or random.Random()  # noqa: S311 - fairness, not secrecy
+        self._rng = rng or random.Random()
         self.doors: dict[str, Door] = {}
         self._sites: dict[tuple[str, str], Site] = {}
         self._pools: dict[tuple[object, ...], Pool] = {}
@@ -215,10 +215,7 @@ class Pools:
         if found is None:
             doors = [member.door for member in route.pool.members]
             raise no_upstream(doors, route.models, route.asked, wanted.tokens, now)
-        member, tier, site = found
-        lease = Lease(member.door, tier, site, route.models[member.door.name], member.rule)
-        lease.take(wanted.tokens, now)
-        return lease
+        return Lease(found, route.models[found[0].door.name], wanted.tokens, now)
 
     def free(self, route: Route, wanted: Wanted, now: float, tried: Collection[Target]) -> bool:
         """Whether anybody who was not tried lets the request through."""
@@ -322,16 +319,19 @@ class Pools:
             door.reset()
         self.wake()
 
-    def well(self, door: Door, model: str | None) -> None:
+    def well(self, door: Door, model: str | None, site: Site | None = None) -> None:
         """A probe was answered well.
 
         Arguments:
             model: who answered it, by its public name or the upstream's own; None is only the list
                 of models.
+            site: the base URL that was asked.
         """
+        if site is not None:
+            site.breaker.reset()
         own = next((r.target for r in door.spec.models if r.pattern == model and r.target), model)
         door.refused = ""
-        for name, gate in door.gates().items():
+        for name, gate in door.gates.items():
             if name == own:
                 gate.reset()
             else:

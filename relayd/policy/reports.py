@@ -22,7 +22,8 @@ class DoorReport(NamedTuple):
         state: one of STATES.
         why: what put it into that state, in a few words; "" when it is up.
         until: seconds until it is tried again, None when it is not by itself.
-        requests, failures, success_ratio: over the last minutes; a ratio of None is no requests.
+        requests, failures: since the start.
+        success_ratio: over the last minutes; None is no requests.
         first_byte: seconds to the first byte, as usual of late; None is unknown.
         models: (model, state, until, why) of those that are worse off than the key itself.
     """

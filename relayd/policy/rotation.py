@@ -18,7 +18,7 @@ move nobody's share of the first ones.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
@@ -35,16 +35,18 @@ class Rotation:
 
     Arguments:
         weights: of each candidate, 1 or more.
+
+    `turns` is the order of first tries: who is awake stands there, for those who choose otherwise.
     """
 
-    __slots__ = ("_stand_ins", "_turns")
+    __slots__ = ("_stand_ins", "turns")
 
     def __init__(self, weights: Sequence[int]) -> None:
-        self._turns = _Order(weights)
-        self._stand_ins = _Order(weights)
+        self.turns = Order(weights)
+        self._stand_ins = Order(weights)
 
     def __repr__(self) -> str:
-        return f"Rotation({self._turns!r})"
+        return f"Rotation({self.turns!r})"
 
     def next(self, now: float, blocked: Blocked, *, again: bool = False) -> int | None:
         """The candidate whose turn it is; None when nobody can be taken.
@@ -56,18 +58,18 @@ class Rotation:
             again: this pick is a second try for something that had its turn.
         """
         if not again:
-            turn = self._turns.pick(now, blocked, skipping=False)
+            turn = self.turns.pick(now, blocked, skipping=False)
             if turn != _SKIPPED:
                 return turn
         return self._stand_ins.pick(now, blocked, skipping=True)
 
     def wake(self) -> None:
         """Forget who sleeps: everyone is asked again."""
-        self._turns.rouse(float("inf"))
+        self.turns.rouse(float("inf"))
         self._stand_ins.rouse(float("inf"))
 
 
-class _Order:
+class Order:
     """One order of turns: awake candidates in line by deadline, the others by when they wake.
 
     A deadline is `turns[i] // parts[i]`, and `turns[i]` grows by `steps[i]` a turn: after as many
@@ -107,7 +109,7 @@ class _Order:
             i = line[place] & mask
             until = blocked(i)
             if not until or 0.0 < until <= now:
-                self._take(i, place)
+                self._take(i, line.pop(place) >> self._bits)
                 return i
             if until > 0.0:
                 heappush(self._sleepers, (until, i))
@@ -118,20 +120,43 @@ class _Order:
                 return _SKIPPED
         return None
 
+    def awake(self, now: float) -> int:
+        """How many stand in line."""
+        if self._sleepers and self._sleepers[0][0] <= now:
+            self.rouse(now)
+        return len(self._line)
+
+    def at(self, place: int) -> int:
+        """Who stands at a place of the line."""
+        return self._line[place] & self._mask
+
+    def some(self, start: int, count: int) -> list[int]:
+        """Those at `count` places of the line, which goes round, from `start` on; each once."""
+        line, mask = self._line, self._mask
+        found = line[start : start + count]
+        if len(found) < count:
+            found += line[: min(start, count - len(found))]
+        return [number & mask for number in found]
+
+    def rest(self, i: int, until: float) -> None:
+        """Who stands in line sleeps until a moment."""
+        del self._line[bisect_left(self._line, self._key(i))]
+        heappush(self._sleepers, (until, i))
+
     def rouse(self, now: float) -> None:
         """Those whose sleep ends by now come back to where they stood."""
         while self._sleepers and self._sleepers[0][0] <= now:
             insort(self._line, self._key(heappop(self._sleepers)[1]))
 
-    def _take(self, i: int, place: int) -> None:
-        deadline = self._line.pop(place) >> self._bits
-        self._turns[i] += self._steps[i]
+    def _take(self, i: int, deadline: int) -> None:
+        turn, step, part = self._turns[i] + self._steps[i], self._steps[i], self._parts[i]
         if deadline >= self._present:
             self._present = deadline
         else:  # it was away: this was the one turn of those it missed
-            behind = (self._present + 1) * self._parts[i] - self._turns[i]
-            self._turns[i] += max(0, -(-behind // self._steps[i])) * self._steps[i]
-        insort(self._line, self._key(i))
+            behind = (self._present + 1) * part - turn
+            turn += max(0, -(-behind // step)) * step
+        self._turns[i] = turn
+        insort(self._line, turn // part << self._bits | i)
 
     def _key(self, i: int) -> int:
         return self._turns[i] // self._parts[i] << self._bits | i

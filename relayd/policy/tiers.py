@@ -3,8 +3,8 @@
 Four ways to take turns, and none of them waits for anybody or counts anew what the doors know:
 exact shares by weight (which is also how equals among the cheapest take turns), the least busy for
 its weight, the faster of two. To look at each of hundreds of doors would cost more than the choice
-is worth, so of a lot only some are looked at; and should all of those be closed, the order of turns
-finds one that is open, since in it those that sleep cost nothing.
+is worth, so of a lot only some are looked at, out of those that stand in the order of turns: who is
+found closed sleeps there, whatever the strategy, and costs nothing until it wakes.
 
 Conversations have homes by consistent hashing, in two steps: the upstream, then its key.
 """
@@ -12,27 +12,36 @@ Conversations have homes by consistent hashing, in two steps: the upstream, then
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import gcd, inf, lcm
-from typing import NamedTuple
 
 from relayd.model import ModelRule
 from relayd.policy.doors import Door
-from relayd.policy.ring import Ring
-from relayd.policy.rotation import Rotation
+from relayd.policy.ring import Ring, ring_of
+from relayd.policy.rotation import Blocked, Rotation
 from relayd.routing import Strategy
 
-MOST_SCANNED = 32  # doors looked at for the least busy one; of more, those that follow in turn
-MOST_DRAWS = 8
+MOST_SCANNED = 16  # doors looked at for the least busy one; of more, those that follow in turn
+MOST_DRAWS = 4  # pairs, for the faster of two
 UNKNOWN = 1e6  # seconds, longer than any
 SPARE = 4  # requests that a home holds before its share matters
 
 
-class Member(NamedTuple):
-    """A door, and the rule by which it offers the models of the pool."""
+class Member:
+    """A door in a pool, and the rule by which it offers the pool's models.
 
-    door: Door
-    rule: ModelRule
+    `held` are the requests that were chosen here: the door holds those of other models, too.
+    """
+
+    __slots__ = ("door", "held", "rule")
+
+    def __init__(self, door: Door, rule: ModelRule) -> None:
+        self.door = door
+        self.rule = rule
+        self.held = 0
+
+    def __repr__(self) -> str:
+        return f"<Member {self.door.name} {self.rule.pattern} held={self.held}>"
 
 
 class Homes:
@@ -50,11 +59,16 @@ class Homes:
         for i, door in enumerate(doors):
             grouped.setdefault(door.spec.name, []).append(i)
         weights = [doors[group[0]].spec.weight for group in grouped.values()]
-        self._upstreams = Ring(list(grouped), weights)
+        self._upstreams = ring_of(tuple(grouped), tuple(weights))
         self._keys = [(group, _ring(doors, group)) for group in grouped.values()]
 
     def __repr__(self) -> str:
         return f"<Homes {self._upstreams!r} {[len(group) for group, _ in self._keys]} keys>"
+
+    def first(self, digest: bytes) -> int:
+        """The conversation's home, as an index."""
+        group, ring = self._keys[self._upstreams.owner(digest)]
+        return group[0] if ring is None else group[ring.owner(digest[8:])]
 
     def order(self, digest: bytes) -> Iterator[int]:
         """The doors to ask, as indexes: the conversation's home, then those that follow."""
@@ -71,7 +85,7 @@ class Tier:
 
     __slots__ = (
         "_doors",
-        "_holds",
+        "_homes",
         "_places",
         "_rng",
         "_rotation",
@@ -79,7 +93,6 @@ class Tier:
         "_start",
         "_weights",
         "held",
-        "homes",
         "members",
     )
 
@@ -90,12 +103,10 @@ class Tier:
         self._weights = _weights(self._doors)
         self._shares = [weight / sum(self._weights) for weight in self._weights]
         self._rotation = Rotation(self._weights)
-        self.homes = Homes(self._doors)
+        self._homes: Homes | None = None
         self._rng = rng
         self._start = 0
-        # Requests that were chosen here: the doors hold those of other models, too.
-        self._holds = [0] * len(members)
-        self.held = 0
+        self.held = 0  # by all members
 
     def __repr__(self) -> str:
         return f"<Tier {', '.join(door.name for door in self._doors)} held={self.held}>"
@@ -108,19 +119,21 @@ class Tier:
         """Which member a door is."""
         return self._places.get(name)
 
-    def hold(self, door: Door, more: int) -> None:
-        """A door holds one request more on behalf of this tier, or one less: -1."""
-        self._holds[self._places[door.name]] += more
-        self.held += more
+    @property
+    def homes(self) -> Homes:
+        """Where conversations belong; worked out when the first one comes."""
+        if self._homes is None:
+            self._homes = Homes(self._doors)
+        return self._homes
 
     def is_loaded(self, index: int) -> bool:
         """Whether a door holds much more than its share of what the tier holds."""
-        return self._holds[index] > SPARE + 2 * self.held * self._shares[index]
+        return self.members[index].held > SPARE + 2 * self.held * self._shares[index]
 
     def pick(
         self,
         strategy: Strategy,
-        blocked: Callable[[int], float],
+        blocked: Blocked,
         now: float,
         *,
         again: bool = False,
@@ -131,55 +144,67 @@ class Tier:
             again: the request had its turn, this is another try.
         """
         if strategy == "least_busy":
-            found = self._least_busy(blocked)
+            found = self._least_busy(blocked, now)
         elif strategy == "fastest":
             found = self._fastest(blocked, now)
         else:
-            return self._rotation.next(now, blocked, again=again)
-        if found is None and len(self._doors) > MOST_DRAWS:
-            # Nearly all are blocked. Those that sleep cost nothing in the order of turns.
-            return self._rotation.next(now, blocked, again=again)
-        return found
+            found = None
+        # Where those that were looked at are blocked, the order of turns finds any that is not.
+        return self._rotation.next(now, blocked, again=again) if found is None else found
 
-    def _least_busy(self, blocked: Callable[[int], float]) -> int | None:
-        """The least busy of all, or of some of a lot: those that follow where the last began."""
-        best, least, count = None, inf, len(self._doors)
-        self._start = start = (self._start + 1) % count
-        for place in range(start, start + min(count, MOST_SCANNED)):
-            i = place % count
-            load = self._doors[i].in_flight / self._weights[i]
-            if load < least and not blocked(i):
+    def _least_busy(self, blocked: Blocked, now: float) -> int | None:
+        """The least busy of those awake, or of some of a lot: from one further on each time."""
+        line, doors, weights = self._rotation.turns, self._doors, self._weights
+        self._start = start = self._start + 1 if self._start + 1 < line.awake(now) else 0
+        best, least = None, inf
+        for i in line.some(start, MOST_SCANNED):
+            load = doors[i].in_flight / weights[i]
+            if load < least and self._is_free(i, blocked, now):
                 best, least = i, load
         return best
 
-    def _fastest(self, blocked: Callable[[int], float], now: float) -> int | None:
+    def _fastest(self, blocked: Blocked, now: float) -> int | None:
         """The better of two drawn at random: the best of all would be swamped at once."""
         first: int | None = None
-        for i in self._drawn():
-            if i != first and not blocked(i):
-                if first is not None:
-                    return i if self._latency(i, now) < self._latency(first, now) else first
-                first = i
+        for _ in range(MOST_DRAWS):
+            for i in self._pair(now):
+                if i != first and self._is_free(i, blocked, now):
+                    if first is not None:
+                        return i if self._latency(i, now) < self._latency(first, now) else first
+                    first = i
         return first
 
-    def _drawn(self) -> Iterable[int]:
-        """Members in random order; of a lot, only some."""
-        count, draw = len(self._doors), self._rng.random
-        if count <= MOST_DRAWS:
-            return self._rng.sample(range(count), count)
-        return (int(draw() * count) for _ in range(MOST_DRAWS))
+    def _pair(self, now: float) -> list[int]:
+        """Any two of those awake, or who there is."""
+        line, draw = self._rotation.turns, self._rng.random
+        awake = line.awake(now)
+        if awake < 2:
+            return line.some(0, awake)
+        one = int(draw() * awake)
+        other = (one + 1 + int(draw() * (awake - 1))) % awake
+        return [line.at(one), line.at(other)]
+
+    def _is_free(self, i: int, blocked: Blocked, now: float) -> bool:
+        """Whether a door lets the request through; it sleeps if it is known until when it does
+        not."""
+        until = blocked(i)
+        if until > now:
+            self._rotation.turns.rest(i, until)
+        return not until
 
     def _latency(self, index: int, now: float) -> float:
-        """Seconds to expect. Who is unknown is tried once, and not again before that is known."""
+        """Seconds to expect, the more the busier a door is for its weight. Who is unknown is tried
+        once, and not again before that is known."""
         door = self._doors[index]
         seconds = door.first_byte.value(now) or (UNKNOWN if door.in_flight else 0.0)
-        return seconds * (door.in_flight + 1)
+        return seconds * (1.0 + door.in_flight / (self._shares[index] * len(self._doors)))
 
 
 def _ring(doors: Sequence[Door], group: Sequence[int]) -> Ring | None:
     if len(group) == 1:
         return None
-    return Ring([doors[i].name for i in group], [doors[i].key.weight for i in group])
+    keys = [doors[i] for i in group]
+    return ring_of(tuple(d.name for d in keys), tuple(d.key.weight for d in keys))
 
 
 def _weights(doors: Sequence[Door]) -> list[int]:

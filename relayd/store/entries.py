@@ -1,4 +1,4 @@
-"""The usage table as SQL and back: which column is which field, and how a report is asked for.
+"""The usage table as SQL and back: which column is which field, and how rows are asked for.
 
 Writing is the hot part (10,000 rows a second are a goal), and three measured facts shape it:
 - Python's sqlite3 gives up the interpreter lock for every statement it steps. Beside a busy event
@@ -7,19 +7,21 @@ Writing is the hot part (10,000 rows a second are a goal), and three measured fa
 - Binding None costs ten times as much as binding an int (it goes through the adapter protocol), so
   unknown is bound as -1 and made NULL in SQL. Counts are never negative; ids and seconds neither.
 - A row offered twice is harmless: the request id decides (`ON CONFLICT DO NOTHING`).
+
+The statements fill a batch; what makes rows of the log and sums of it is said in `batches`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
 
 import orjson
 
 from relayd.model import Entry, Usage
-from relayd.store.base import DIMENSIONS, SERVED, UsageRow
+from relayd.store.days import utc_day
 
 Cell = str | int | float
 CellsOf = Callable[[Entry], list[Cell]]
@@ -28,11 +30,24 @@ _PLAIN = (
     "request_id", "started_at", "operation", "model_asked", "model_used", "upstream",
     "upstream_key", "attempts", "format_in", "format_out", "status", "outcome", "error_code",
     "upstream_request_id", "usage_source",
-    "bytes_in", "bytes_out", "duration",
+    "bytes_in", "bytes_out", "duration", "cost", "uncharged",
 )  # fmt: skip
 _MAYBE = ("first_byte", "key_id", "account_id")  # None when it does not apply
 _COUNTS = tuple(f.name for f in fields(Usage) if f.name != "server_tools")
-COLUMNS = (*_PLAIN, "stream", *_MAYBE, *_COUNTS, "server_tools")
+BATCH = "usage_batch"  # the table that the statements fill
+COLUMNS = (*_PLAIN, "stream", "day", *_MAYBE, *_COUNTS, "server_tools")
+
+_REALS = ("started_at", "duration", "first_byte")
+_WHOLES = {"attempts", "status", "bytes_in", "bytes_out", "cost", "uncharged", "stream", "day"}
+_WHOLES |= {"key_id", "account_id", *_COUNTS}
+
+
+def batch_columns() -> str:
+    """The columns of a batch as they are in the log, so that a value is the same in both."""
+    kinds = ["REAL" if n in _REALS else "INTEGER" if n in _WHOLES else "TEXT" for n in COLUMNS]
+    columns = ", ".join(f"{name} {kind}" for name, kind in zip(COLUMNS, kinds, strict=True))
+    return f"{columns}, PRIMARY KEY (request_id)"
+
 
 _plain = attrgetter(*_PLAIN)
 _counts = attrgetter(*_COUNTS)
@@ -43,11 +58,11 @@ STATEMENT_SIZES = (256, 64, 16, 4, 1)
 
 
 def _insert(rows: int) -> str:
-    marks = ["?"] * (len(_PLAIN) + 1)
+    marks = ["?"] * (len(_PLAIN) + 2)
     marks += ["nullif(?,-1)"] * (len(_MAYBE) + len(_COUNTS))
     row = f"({','.join(marks)},nullif(?,''))"
     return (
-        f"INSERT INTO usage ({','.join(COLUMNS)}) VALUES {','.join([row] * rows)}"  # noqa: S608
+        f"INSERT INTO {BATCH} ({','.join(COLUMNS)}) VALUES {','.join([row] * rows)}"
         " ON CONFLICT(request_id) DO NOTHING"
     )
 
@@ -56,7 +71,7 @@ _INSERTS = {size: _insert(size) for size in STATEMENT_SIZES}
 
 
 def inserts(entries: Sequence[Entry], row_of: CellsOf) -> Iterator[tuple[str, list[Cell]]]:
-    """The statements that write these rows, each with its parameters, made one at a time.
+    """The statements that put these rows into a batch, each with its parameters, one at a time.
 
     The caller awaits between them, so the loop is never held for more than 256 rows' worth.
     """
@@ -77,6 +92,7 @@ def cells_of(entry: Entry) -> list[Cell]:
     return [
         *_plain(entry),
         1 if entry.stream else 0,
+        entry.day or utc_day(entry.started_at),
         -1 if first_byte is None else first_byte,
         -1 if key_id is None else key_id,
         -1 if account_id is None else account_id,
@@ -92,7 +108,8 @@ def storable_cells_of(entry: Entry) -> list[Cell]:
     not keep the rows behind it out of the log for ever. A number beyond 64 bits is as good as
     unknown.
     """
-    return [_storable(cell) for cell in cells_of(entry)]
+    money = {name: min(max(getattr(entry, name), 0), _LARGEST) for name in ("cost", "uncharged")}
+    return [_storable(cell) for cell in cells_of(replace(entry, **money))]
 
 
 def _storable(cell: Cell) -> Cell:
@@ -115,68 +132,7 @@ def entry_of(row: Sequence[Any]) -> Entry:
     return Entry(usage=usage, **cells)
 
 
-RECENT = (
-    f"SELECT {','.join(COLUMNS)} FROM usage"  # noqa: S608
-    " WHERE started_at >= ? ORDER BY started_at DESC, request_id DESC LIMIT ?"
-)
-
-# dimension -> (what is grouped by, what is shown). A request without a key is in group "".
-_GROUPS = {
-    "model": "u.model_asked",
-    "key": "coalesce((SELECT name FROM keys WHERE id = u.key_id), '')",
-    "account": "coalesce((SELECT name FROM accounts WHERE id = u.account_id), '')",
-    "upstream": "u.upstream",
-    "format": "u.format_in",
-    "outcome": "u.outcome",
-    "day": "date(u.started_at, 'unixepoch')",
-    "status": "CAST(u.status AS TEXT)",
-}
-
-
-def _sum(expression: str) -> str:
-    # sum() raises on overflow, total() is a float that cannot; NULL when nothing is known.
-    return f"CASE WHEN count({expression}) THEN CAST(total({expression}) AS INTEGER) END"
-
-
-_WRITES = tuple(name for name in _COUNTS if name.startswith("cache_write"))
-_WRITTEN = (
-    f"CASE WHEN coalesce({','.join(_WRITES)}) IS NOT NULL"
-    f" THEN {'+'.join(f'coalesce({name},0)' for name in _WRITES)} END"
-)
-_MEASURES = ", ".join(
-    (
-        "count(*)",
-        f"coalesce(sum(u.outcome <> '{SERVED}'), 0)",
-        "coalesce(sum(u.usage_source IN ('estimated', 'partial')), 0)",
-        _sum("u.in_uncached"),
-        _sum("u.cache_read"),
-        _sum(_WRITTEN),
-        _sum("u.tool_prompt"),
-        _sum("u.out_total"),
-        _sum("u.reasoning"),
-        "CAST(total(u.bytes_in) AS INTEGER)",
-        "CAST(total(u.bytes_out) AS INTEGER)",
-        "avg(u.first_byte)",
-        "avg(u.duration)",
-    )
-)
-
-
-def report(since: float, until: float | None, by: tuple[str, ...]) -> tuple[str, list[float]]:
-    """The query of a usage report and its parameters. Raises ValueError for an unknown one."""
-    unknown = [name for name in by if name not in _GROUPS]
-    if unknown:
-        raise ValueError(f"cannot group by {unknown[0]!r}; there are {', '.join(DIMENSIONS)}")
-    where, limits = "u.started_at >= ?", [since]
-    if until is not None:
-        where, limits = where + " AND u.started_at < ?", [since, until]
-    select = "".join(f"{_GROUPS[name]}, " for name in by)
-    places = ", ".join(str(place) for place in range(1, len(by) + 1))
-    time_first = f"{by.index('day') + 1}, " if "day" in by else ""
-    grouping = f" GROUP BY {places} ORDER BY {time_first}count(*) DESC, {places}" if by else ""
-    return f"SELECT {select}{_MEASURES} FROM usage u WHERE {where}{grouping}", limits  # noqa: S608
-
-
-def usage_row(row: Sequence[Any], dimensions: int) -> UsageRow:
-    """One line of the report from one row of its query."""
-    return UsageRow(tuple(row[:dimensions]), *row[dimensions:])
+def newest_first(where: str) -> str:
+    """The query for the latest rows that fit; its last parameter is how many."""
+    order = "ORDER BY u.started_at DESC, u.request_id DESC LIMIT ?"
+    return f"SELECT {','.join(COLUMNS)} FROM usage u WHERE {where} {order}"

@@ -50,6 +50,11 @@ class Provider:
         """The connections, by base URL."""
         return [site.client for site in self._sites]
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return sum(client.open_connections for client in self.clients)
+
     def retire(self) -> None:
         """Let replies in flight end, keep nothing open after them."""
         for site in self._sites:

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from relayd.model import Secret
+from relayd.web.account import UNITS
 from relayd.web.client import HttpClient
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -95,6 +96,7 @@ class Pages:
                 "system_name": "relayd",
                 "version": self._version,
                 "start_time": int(self._started_at),
+                "quota_per_unit": UNITS,
             },
         }
         return 200, JSON, orjson.dumps(status)

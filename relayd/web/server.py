@@ -1,8 +1,8 @@
 """The HTTP server for clients: from a raw path to a call of the relay, and the few pages beside it.
 
 A path is looked up by `wire.paths.locate`, which knows all formats and their tolerances, then among
-the fixed pages (health, status, metrics) and the admin API: what is asked most costs least. What
-cannot even be parsed as HTTP is answered in JSON here, too.
+the fixed pages (health, status, metrics), the admin API and the account endpoints: what is asked
+most costs least. What cannot even be parsed as HTTP is answered in JSON here, too.
 """
 
 from __future__ import annotations
@@ -10,22 +10,25 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 
 from aiohttp.http_exceptions import LineTooLong
 
 from relayd.call import Call
 from relayd.errors import BadCall, NoUpstream, Refused, RelayError
 from relayd.model import Entry, FormatName
+from relayd.policy.keys import Caller
 from relayd.relay import Relay
 from relayd.replies import error_headers
 from relayd.web import admin
+from relayd.web.account import AccountPages
 from relayd.web.client import BodyLimits, HttpClient
 from relayd.web.credentials import credential
 from relayd.web.pages import Pages
+from relayd.web.peers import Network, client_address
 from relayd.wire import listing
 from relayd.wire.formats import FORMATS
 from relayd.wire.paths import Listing, Target, format_of_path, locate
-from relayd.work import Ledger
 
 ROUTES_REMEMBERED = 2048
 LONGEST_REMEMBERED = 256
@@ -47,26 +50,29 @@ class Front:
     Arguments:
         relay: serves calls.
         pages: the fixed pages.
-        ledger: gets a row for what never became a call.
         limits: bounds of request bodies.
         office: answers the admin API.
+        account: answers the account endpoints.
     """
 
     def __init__(
         self,
         relay: Relay,
         pages: Pages,
-        ledger: Ledger,
         limits: BodyLimits,
         office: admin.Admin,
+        account: AccountPages,
+        *,
+        trusted: Sequence[Network] = (),
     ) -> None:
+        self.trusted = trusted
         self.limits = limits
         self.draining = False
         self.active = 0
         self._relay = relay
         self._pages = pages
-        self._ledger = ledger
         self._office = office
+        self._account = account
         self._clock = asyncio.get_running_loop().time
         self._started_at = int(time.time())
         self._idle = asyncio.Event()
@@ -114,6 +120,8 @@ class Front:
         elif self._office.serves(path):
             client.admit(_id_lines(request_id), admin.BODY)
             await self._office.answer(client)
+        elif client.method != "OPTIONS" and self._account.serves(path):
+            await self._account.answer(client, path, request_id)
         elif client.method == "OPTIONS":
             client.send(204, PREFLIGHT, b"")
         elif self.draining:
@@ -121,7 +129,7 @@ class Front:
             closing = NoUpstream("relayd is shutting down.", retry_after=5)
             self._word(client, format_of_path(path), closing, request_id)
         elif isinstance(found, Listing):
-            self._list(client, found, credential(client.headers, query), request_id)
+            self._list(client, found, request_id)
         else:
             await self._relay.serve(self._call(client, None, path, query, request_id), client)
 
@@ -137,7 +145,22 @@ class Front:
             self._clock(),
             time.time(),
             f"{client.method} {path[:200]}" if target is None else "",
+            self.address(client),
         )
+
+    def address(self, client: HttpClient) -> str:
+        """Where a request comes from, behind trusted proxies too."""
+        if not self.trusted:
+            return client.peer
+        forwarded = client.headers.getall("X-Forwarded-For", ())
+        return client_address(client.peer, forwarded, self.trusted)
+
+    def caller(self, client: HttpClient) -> Caller:
+        """Whose key a request carries; Refused when it is nobody's, or may not be used."""
+        _, _, query = client.raw_path.partition("?")
+        secret = credential(client.headers, query)
+        address = self.address(client)
+        return self._relay.directory.find(secret, moment=time.time(), address=address)
 
     def _locate(self, method: str, path: str, query: str) -> Found:
         if query:  # it may hold a key: not to be remembered
@@ -151,22 +174,27 @@ class Front:
                 self._routes[method, path] = known
         return known
 
-    def _list(self, client: HttpClient, wanted: Listing, key: str, request_id: str) -> None:
+    def _list(self, client: HttpClient, wanted: Listing, request_id: str) -> None:
         shape = _listing_shape(client, wanted)
         try:
-            self._relay.directory.find(key)
-            body = self._listed(shape, wanted.model)
+            body = self._listed(shape, wanted.model, self.caller(client))
         except RelayError as exc:
             self._word(client, shape, exc, request_id)
         else:
             client.send(200, JSON_TYPE, body)
 
-    def _listed(self, shape: FormatName, model: str | None) -> bytes:
+    def _listed(self, shape: FormatName, model: str | None, caller: Caller) -> bytes:
         pools = self._relay.pools
-        models = [(line.name, line.owner, self._started_at) for line in pools.listing()]
+        models = [
+            (line.name, line.owner, self._started_at)
+            for line in pools.listing()
+            if caller.allows(line.name)
+        ]
         if model is None:
             return listing.many(shape, models)
-        if pools.known(model):  # by a wildcard, maybe: then it stands in no list
+        if pools.known(model) and caller.allows(
+            model
+        ):  # by a wildcard, maybe: then it stands in no list
             models.append((model, "relayd", self._started_at))
         one = listing.one(shape, models, model)
         if one is None:
@@ -191,8 +219,7 @@ class Front:
         error = BadCall(text, status=status, code="bad_http")
         entry = Entry(request_id, time.time(), status=status, outcome=error.outcome)
         entry.error_code = error.code
-        if not self._ledger.full:
-            self._ledger.add(entry)
+        self._relay.till.note(entry)
         body = FORMATS["chat"].error(error, request_id).body
         head = b"HTTP/1.1 %d Bad Request\r\ncontent-type: application/json\r\n" % status
         return b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b" % (head, len(body), body)

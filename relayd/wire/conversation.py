@@ -11,10 +11,13 @@ no more than a short one. Names are bytes of bounded length, with their origin i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
+
+from relayd.model import FormatName
+from relayd.wire.head import Head
 
 LONGEST_NAME = 512  # bytes; a longer one is hashed
 LONGEST_ID = 512
@@ -69,6 +72,20 @@ def from_headers(raw_headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     return _bounded(SESSION_HEADERS[best], said) if said else b""
 
 
+def conversation_of(head: Head) -> bytes:
+    """The conversation that a request's body tells of, or b"": only what generates belongs to
+    one."""
+    if head.target.operation != "generate":
+        return b""
+    return _OF_FORMAT[head.target.format](head.request)
+
+
+def previous_of(head: Head) -> str:
+    """The reply, or the stored conversation, that a request goes on from, or an empty string. Only
+    the account that made it knows it, so a count of tokens needs that account no less."""
+    return previous_response(head.request) if head.target.format == "responses" else ""
+
+
 def of_chat(value: dict[str, Any]) -> bytes:
     """The conversation of a chat request, or b"" where nothing tells."""
     return _named(value, _KEYS, _NOTES) or _opening("", value.get("messages"))
@@ -96,6 +113,14 @@ def of_gemini(value: dict[str, Any]) -> bytes:
     """That of a Gemini request."""
     instruction = value.get("systemInstruction") or value.get("system_instruction")
     return _named(value, _GEMINI_KEYS, ()) or _opening(instruction, value.get("contents"))
+
+
+_OF_FORMAT: Mapping[FormatName, Callable[[dict[str, Any]], bytes]] = {
+    "chat": of_chat,
+    "responses": of_responses,
+    "messages": of_messages,
+    "gemini": of_gemini,
+}
 
 
 def previous_response(value: dict[str, Any]) -> str:

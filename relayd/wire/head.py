@@ -1,14 +1,14 @@
 """The head of a request, and what is said of its reply: the few facts that others need.
 
 `read_object` refuses what no format accepts, in words for the client. The parsed dict lives only
-while a format reads it: what has to change in the body is decided then and kept as byte spans
-(`Edit`), so that a 500 kB prompt is parsed once, is never written again, and does not stay in
-memory as a tree of objects.
+until the request is routed: what has to change in the body is decided at once and kept as byte
+spans (`Edit`), so that a 500 kB prompt is parsed once, is never written again, and does not stay
+in memory as a tree of objects.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import orjson
@@ -22,6 +22,7 @@ from relayd.wire.splice import Edit
 LONGEST_MODEL = 256
 LARGE_BODY = 2**20
 MOST_BRACKETS = 500_000
+MOST_COUNTED = 2**31
 
 
 @dataclass(slots=True)
@@ -29,10 +30,10 @@ class Head:
     """What is known of a request before an upstream is chosen.
 
     `edits` are the changes that pass-through needs beside the model's name; `asked_usage`
-    is False where the relay asks for usage and must hide it from the client. `conversation` names
-    what the request belongs to, b"" where nothing does (see wire/conversation.py);
-    `previous_response` is the reply, or the stored conversation, that it goes on from, which only
-    the account that made it knows.
+    is False where the relay asks for usage and must hide it from the client. `request` is the
+    parsed body, for those who decide whether to look closer (see wire/conversation.py); they drop
+    it before anybody waits. `max_output` is the most tokens that one of its `choices` may have;
+    None where the request does not say.
     """
 
     target: Target
@@ -42,8 +43,9 @@ class Head:
     edits: tuple[Edit, ...] = ()
     asked_usage: bool = True
     input_estimate: int = 0
-    conversation: bytes = b""
-    previous_response: str = ""
+    request: dict[str, Any] = field(default_factory=dict, repr=False)
+    max_output: int | None = None
+    choices: int = 1
 
 
 class ReplyFacts(NamedTuple):
@@ -105,7 +107,19 @@ def checked_stream(value: object) -> bool:
 
 def model_edits(body: bytes) -> tuple[Edit, ...]:
     """One edit for each top-level `model`: a duplicate would smuggle another name past us."""
-    return tuple(Edit(span.start, span.end) for span in splice.model_spans(body))
+    return tuple([Edit(start, end) for start, end in splice.model_spans(body)])
+
+
+def largest_count(value: dict[str, Any], *names: str) -> int | None:
+    """The largest of the counts that stand under these names; None where there is no sane one:
+    what to do with the others is for the upstream to judge."""
+    counts = (value.get(name) for name in names)
+    sane = [
+        int(count)
+        for count in counts
+        if isinstance(count, int | float) and 1 <= count <= MOST_COUNTED and count is not True
+    ]
+    return max(sane, default=None)
 
 
 def estimated_input(body: bytes) -> int:

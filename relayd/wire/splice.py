@@ -30,7 +30,8 @@ _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[^,\]}\s]++")
 _TO_BRACKET = re.compile(_nested(4) + rb"[{}\[\]]", re.DOTALL)
-_STRING_VALUE = re.compile(rb'[ \t\r\n]*+:[ \t\r\n]*+(?=")')
+# What follows the key where the value is a string: that string.
+_STRING_VALUE = re.compile(rb"[ \t\r\n]*+:[ \t\r\n]*+(" + _STRING.pattern + rb")", re.DOTALL)
 _QUOTE, _OPEN, _CLOSE = ord('"'), b"{[", b"}]"
 # Every letter of "model" is U+006x: a key that hides behind escapes must contain this.
 _ESCAPED_LETTER = rb"\u006"
@@ -117,9 +118,9 @@ def names_once(body: bytes) -> bool:
 
 def model_spans(body: bytes) -> list[Span]:
     """The values of every top-level `model` key, escaped spellings included."""
-    starts = _string_valued_models(body)
-    if len(starts) == 1 and _ESCAPED_LETTER not in body:
-        return [Span(starts[0], value_end(body, starts[0]))]
+    spans = _string_valued_models(body)
+    if len(spans) == 1 and _ESCAPED_LETTER not in body:
+        return spans
     return values(body, object_start(body), "model")
 
 
@@ -136,15 +137,15 @@ def apply(body: bytes, edits: Sequence[Edit], model: str) -> list[bytes | memory
     return [*pieces, view[done:]] if pieces else [body]
 
 
-def _string_valued_models(body: bytes) -> list[int]:
-    starts = []
+def _string_valued_models(body: bytes) -> list[Span]:
+    spans = []
     at = body.find(b'"model"')
     while at >= 0:
         found = _STRING_VALUE.match(body, at + 7)
         if found and _is_key(body, at):
-            starts.append(found.end())
+            spans.append(Span(*found.span(1)))
         at = body.find(b'"model"', at + 7)
-    return starts
+    return spans
 
 
 def _is_key(body: bytes, at: int) -> bool:

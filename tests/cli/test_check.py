@@ -37,6 +37,8 @@ def test_check_shows_what_a_configuration_comes_to(tmp_path: Path) -> None:
         "  listen    127.0.0.1:8080",
         "  database  /data/relayd.db",
         "  strategy  fastest, 1 rule for single models",
+        "  prices    none: every model is free",
+        "  timezone  UTC",
         "  upstream  first   http://localhost:11434/v1  no key  a, b, c, d, 1 more",
         "  upstream  second  https://one/v1, https://two/v1  2 keys, tier 2, weight 3  x-*",
         "  left out, because their key is empty: second/3, third",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd import model, routing
+from relayd import accounts, model, routing
 from relayd.config import (
     Address,
     AdminConfig,
@@ -26,11 +27,26 @@ from relayd.config import (
 )
 from relayd.config_keys import LIMITS
 from relayd.config_upstreams import READERS
+from relayd.money import DOLLAR
+from relayd.policy.prices import Price, PriceLine, Rates
 from relayd.wire.dialects import DIALECTS
 
 Load = Callable[..., Config]
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
 ONE_UPSTREAM = "upstreams: {up: {dialect: openai, key: sk-1, models: ['*']}}\n"
+# What the section `groups` shows where the default is none.
+SHOWN_GROUP = accounts.Group(
+    "default",
+    limits=accounts.Limits(600, 1_000_000, 50),
+    caps=accounts.Caps(5 * DOLLAR, 100 * DOLLAR, 1000 * DOLLAR),
+)
+# What the section `prices` shows of one model; its lines with a default show that.
+SHOWN_RATES = Rates.of({"input": 1_250_000, "output": 10_000_000, "cache_read": 125_000})
+# `uncommented` knows no digits in names: the rates of cache writes are not switched on, and follow.
+SHOWN_TIER = SHOWN_RATES._replace(
+    input=2_500_000, output=15_000_000, cache_write_5m=2_500_000, cache_write_1h=2_500_000
+)
+SHOWN_PRICE = Price(SHOWN_RATES, [(200_000, SHOWN_TIER)], DOLLAR // 100)
 
 
 @pytest.fixture
@@ -383,6 +399,7 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
         "key_file: /run/secrets/local",
         "ca_file: own-ca.pem",
         "listen: 127.0.0.1:9090",
+        "prices_file: prices.json",
     ):
         text = text.replace(line, "")
     path = tmp_path / "config.yaml"
@@ -392,7 +409,14 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
 
     (local,) = config.upstreams
     bare = load(SHIPPED, {})
-    assert config == dataclasses.replace(bare, upstreams=(local,), database=tmp_path / "relayd.db")
+    assert config == dataclasses.replace(
+        bare,
+        upstreams=(local,),
+        database=tmp_path / "relayd.db",
+        groups=(SHOWN_GROUP,),
+        trusted_proxies=(ip_network("10.0.0.0/8"),),
+        prices=(PriceLine("large", SHOWN_PRICE),),
+    )
     assert local == model.UpstreamSpec(
         name="local",
         dialect="openai-compatible",

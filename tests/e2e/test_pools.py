@@ -16,6 +16,7 @@ import pytest
 
 from relayd.model import Entry
 from relayd.policy.reports import DoorReport
+from relayd.store.base import NewKey
 from tests.conftest import Daemons
 from tests.support.answering import AnsweringUpstream, credential
 from tests.support.proxies import FakeProxy
@@ -316,6 +317,21 @@ def test_a_forbidden_model_is_out_and_the_keys_other_models_are_not(
     assert up.shares() == {"one": 2, "two": 2}
 
 
+def test_a_client_cannot_talk_a_key_out_of_service(begin: Begin, answering: Upstreams) -> None:
+    def echo(asked: Asked) -> bytes:
+        said = asked.document.get("verbosity")
+        if said is None:
+            return well(asked)
+        error = {"message": f"Invalid value: '{said}'.", "param": "verbosity", "type": said}
+        return reply(orjson.dumps({"error": error}), status="400 Bad Request")
+
+    up = answering(echo)
+    relay = begin(spec("up", up.url, TWO_KEYS), ALONE, BREAKER)
+    got, row = ask(relay, verbosity="API_KEY_INVALID")
+    assert (got.status, row.outcome, row.attempts) == (400, "bad_request", 1)
+    assert states(relay) == {"up/1": "up", "up/2": "up"}
+
+
 @pytest.mark.parametrize("model", ["", ", model: m", ", model: its-m"])
 def test_a_configured_probe_takes_a_refused_key_back(
     begin: Begin, answering: Upstreams, model: str
@@ -325,8 +341,7 @@ def test_a_configured_probe_takes_a_refused_key_back(
     relay = begin(spec("up", up.url, TWO_KEYS, rules, models="{m: its-m}"), ALONE, BREAKER)
     ask_often(relay, 2)
     assert states(relay)["up/1"] == "refused"
-    relay.call(relay.daemon.probing.probe_due)
-    assert states(relay)["up/1"] == "refused"
+    assert probed(relay)["up/1"] == "refused"
 
     up.answer = well_or_listed
     assert relay.wait_for(lambda: probed(relay)["up/1"] == "up")
@@ -352,7 +367,13 @@ def well_or_listed(asked: Asked) -> bytes:
 
 def probed(relay: Running) -> dict[str, str]:
     """How keys stand after a probe, where one is due."""
-    relay.call(relay.daemon.probing.probe_due)
+    probing = relay.daemon.probing
+
+    async def begin() -> None:
+        probing.start_due()
+
+    relay.call(begin)
+    relay.wait_for(lambda: not probing.busy)
     return states(relay)
 
 
@@ -589,9 +610,15 @@ def test_attempts_are_bounded(
 class Pair:
     """A daemon with a first and a second upstream; the first usually answers in 10 ms."""
 
-    def __init__(self, begin: Begin, scripted: Callable[[], ScriptedUpstream], *rules: str) -> None:
+    def __init__(
+        self,
+        begin: Begin,
+        scripted: Callable[[], ScriptedUpstream],
+        *rules: str,
+        more: str = "weight: 1",
+    ) -> None:
         self.first, self.second = scripted(), scripted()
-        lines = spec("a", self.first.url, "tier: 1") + spec("b", self.second.url, "tier: 2")
+        lines = spec("a", self.first.url, "tier: 1") + spec("b", self.second.url, "tier: 2", more)
         self.relay = begin(lines, "hedge: on", ALONE, *rules)
         self.relay.call(self._feed)
         self.before = self.relay.mark()
@@ -638,6 +665,43 @@ def test_of_two_attempts_one_answers_and_the_other_is_cut(
     row = pair.row()
     assert (row.upstream, row.attempts, row.outcome) == (winner, 2, "ok")
     assert (row.usage_source, row.usage.in_uncached, row.usage.out_total) == ("reported", 5, 7)
+    assert states(pair.relay) == {"a/1": "up", "b/1": "up"}
+
+
+@pytest.mark.parametrize("ends", [None, b'data: {"error": {"message": "boom"}}\n\n'])
+def test_a_ping_is_no_answer_and_leaves_the_other_attempt_alone(
+    pair: Pair, ends: bytes | None
+) -> None:
+    client, first, second = pair.ask(stream=True)
+    with client:
+        second.send(stream_head() + chunk(b": ping\n\n"))
+        if ends is not None:
+            second.send(chunk(ends))
+            assert second.hung_up()
+        assert not first.hung_up(0.05)
+        first.send(stream_head() + chunk(CHAT.stream) + LAST_CHUNK)
+        got = client.reply()
+    assert second.hung_up()
+    assert (got.status, got.body) == (200, CHAT.stream)
+    assert (pair.row().upstream, pair.row().outcome) == ("a", "ok")
+
+
+def test_a_backup_that_still_connects_when_the_other_answers_is_asked_nothing(
+    begin: Begin, scripted: Callable[[], ScriptedUpstream]
+) -> None:
+    with FakeProxy(manner="hang") as proxy:
+        through = f"proxy: http://127.0.0.1:{proxy.port}"
+        pair = Pair(begin, scripted, more=through)
+        path, body = CHAT.ask("m", stream=True)
+        with pair.relay.connect() as client:
+            client.send(request_bytes(path, body, pair.relay.auth))
+            peer = pair.first.accept()
+            peer.read_request()
+            assert pair.relay.wait_for(lambda: proxy.asked)
+            peer.send(stream_head() + chunk(CHAT.opening))
+            assert pair.relay.wait_for(lambda: pair.relay.daemon.relay.pools.in_flight("b") == 0)
+            peer.send(chunk(CHAT.ending) + LAST_CHUNK)
+            assert client.reply().body == CHAT.stream
     assert states(pair.relay) == {"a/1": "up", "b/1": "up"}
 
 
@@ -736,7 +800,9 @@ def new_account(relay: Running) -> str:
     """The key of another account."""
 
     async def make() -> str:
-        _, key = await relay.daemon.store.create_key("other", "others", 0.0)
+        _, key = await relay.daemon.books.store.create_key(
+            NewKey("other", "others"), now=0.0, actor="test"
+        )
         await relay.daemon.refresh_keys()
         return key
 

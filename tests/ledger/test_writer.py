@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from relayd.ledger.journal import Journal, JournalFull, Sizes
+from relayd.ledger.lines import LONGEST, Opening
 from relayd.ledger.writer import LedgerWriter, retry_delay
 from relayd.model import Entry
 from relayd.store.base import StoreUnavailable
+from tests.support.journals import SMALL, FickleDisk, entry, files, opening, outcomes
+from tests.support.waiting import until
 
 
 class KeepingStore:
@@ -58,6 +63,27 @@ class StuckStore(KeepingStore):
         await super().add_entries(entries)
 
 
+class NoNotes:
+    """A journal that takes everything and writes nothing down."""
+
+    full = False
+
+    def opened(self, opening: Opening) -> None: ...
+
+    def settled(self, entry: Entry) -> None: ...
+
+    def stored(self, entries: Sequence[Entry]) -> None: ...
+
+    def retry(self) -> bool:
+        return True
+
+    def turn(self) -> None: ...
+
+    def tidy(self, *, sync: bool = True) -> None: ...
+
+    def close(self, *, sync: bool = True) -> None: ...
+
+
 def row(number: int) -> Entry:
     return Entry(request_id=f"req_{number}", started_at=0.0)
 
@@ -84,7 +110,7 @@ async def running(writer: LedgerWriter, steps: Callable[[], Awaitable[Any]]) -> 
 def test_rows_go_out_in_order_and_in_batches() -> None:
     async def steps() -> None:
         store = KeepingStore()
-        writer = LedgerWriter(store, batch=3)
+        writer = LedgerWriter(store, NoNotes(), batch=3)
         add(writer, range(7))
         assert await writer.flush() == 0
         assert store.batches == [ids(range(3)), ids(range(3, 6)), ids(range(6, 7))]
@@ -96,7 +122,7 @@ def test_rows_go_out_in_order_and_in_batches() -> None:
 def test_a_full_batch_does_not_wait_for_the_interval() -> None:
     async def steps() -> None:
         store = KeepingStore()
-        writer = LedgerWriter(store, interval=3600, batch=3)
+        writer = LedgerWriter(store, NoNotes(), interval=3600, batch=3)
 
         async def fill() -> None:
             add(writer, range(2))
@@ -119,7 +145,7 @@ def test_a_full_batch_does_not_wait_for_the_interval() -> None:
 def test_a_few_rows_go_after_the_interval_and_an_idle_writer_sleeps() -> None:
     async def steps() -> None:
         store = KeepingStore()
-        writer = LedgerWriter(store, interval=0.001)
+        writer = LedgerWriter(store, NoNotes(), interval=0.001)
 
         async def trickle() -> None:
             for number in range(3):
@@ -136,7 +162,7 @@ def test_a_few_rows_go_after_the_interval_and_an_idle_writer_sleeps() -> None:
 def test_rows_stay_until_the_store_has_them() -> None:
     async def steps() -> None:
         store = RefusingStore(refusals=2)
-        writer = LedgerWriter(store, batch=2)
+        writer = LedgerWriter(store, NoNotes(), batch=2)
         add(writer, range(3))
         assert not await writer.write_batch()
         assert (writer.waiting, writer.failing, writer.delay) == (3, True, 0.1)
@@ -153,7 +179,7 @@ def test_rows_stay_until_the_store_has_them() -> None:
 def test_run_survives_an_outage() -> None:
     async def steps() -> None:
         store = RefusingStore(refusals=1)
-        writer = LedgerWriter(store, interval=0.001, batch=2)
+        writer = LedgerWriter(store, NoNotes(), interval=0.001, batch=2)
 
         async def outage() -> None:
             add(writer, range(3))
@@ -168,7 +194,7 @@ def test_run_survives_an_outage() -> None:
 def test_an_outage_has_its_own_pace_however_many_rows_come() -> None:
     async def steps() -> None:
         store = RefusingStore(refusals=1)
-        writer = LedgerWriter(store, interval=3600, batch=2)
+        writer = LedgerWriter(store, NoNotes(), interval=3600, batch=2)
         add(writer, range(1))
         assert not await writer.write_batch()
 
@@ -195,7 +221,7 @@ def test_retries_wait_twice_as_long_each_time_up_to_five_seconds(
 
 def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
     async def steps() -> None:
-        writer = LedgerWriter(RefusingStore(refusals=5))
+        writer = LedgerWriter(RefusingStore(refusals=5), NoNotes())
         writer.add(row(1))
         for _ in range(8):
             await writer.write_batch()
@@ -212,7 +238,7 @@ def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixt
 def test_full_says_stop_but_no_row_is_dropped() -> None:
     async def steps() -> None:
         store = KeepingStore()
-        writer = LedgerWriter(store, bound=5)
+        writer = LedgerWriter(store, NoNotes(), bound=5)
         add(writer, range(4))
         assert not writer.full
         add(writer, range(4, 8))
@@ -226,7 +252,7 @@ def test_full_says_stop_but_no_row_is_dropped() -> None:
 def test_rows_that_come_while_a_batch_is_written_are_not_lost() -> None:
     async def steps() -> None:
         store = StuckStore()
-        writer = LedgerWriter(store, interval=0.001, batch=2)
+        writer = LedgerWriter(store, NoNotes(), interval=0.001, batch=2)
 
         async def overtake() -> None:
             add(writer, range(2))
@@ -247,7 +273,7 @@ def test_a_cancelled_run_loses_nothing_and_close_writes_it() -> None:
 
     async def steps() -> None:
         store = StuckStore()
-        writer = LedgerWriter(store, interval=0, batch=2)
+        writer = LedgerWriter(store, NoNotes(), interval=0, batch=2)
         add(writer, range(5))
 
         async def until_asked() -> None:
@@ -266,7 +292,7 @@ def test_close_ends_run_at_once() -> None:
     async def steps() -> None:
         for waiting in (0, 1):
             store = KeepingStore()
-            writer = LedgerWriter(store, interval=3600)
+            writer = LedgerWriter(store, NoNotes(), interval=3600)
             run = asyncio.get_running_loop().create_task(writer.run())
             add(writer, range(waiting))
             for _ in range(5):
@@ -282,7 +308,7 @@ def test_close_ends_run_at_once() -> None:
 def test_close_tries_again_while_there_is_time() -> None:
     async def steps() -> None:
         store = RefusingStore(refusals=2)
-        writer = LedgerWriter(store)
+        writer = LedgerWriter(store, NoNotes())
         add(writer, range(3))
         assert await writer.close(within=10) == 0
         assert store.ids == ids(range(3))
@@ -295,9 +321,109 @@ def test_close_says_how_many_rows_it_could_not_write(
     store: Callable[[], KeepingStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def steps() -> int:
-        writer = LedgerWriter(store())
+        writer = LedgerWriter(store(), NoNotes())
         add(writer, range(3))
         return await writer.close(within=0.01)
 
     assert asyncio.run(steps()) == 3
     assert "3 rows could not be written" in caplog.text
+
+
+# --- beside a journal -------------------------------------------------------------------------
+
+
+def test_a_row_is_in_the_journal_before_anyone_hears_and_until_the_store_has_it(
+    tmp_path: Path,
+) -> None:
+    async def steps() -> None:
+        journal = Journal(tmp_path, SMALL)
+        writer = LedgerWriter(RefusingStore(refusals=1), journal)
+        writer.open(opening(1))
+        assert outcomes(tmp_path) == {"req_1": "interrupted"}
+        writer.add(entry(1))
+        assert outcomes(tmp_path) == {"req_1": "ok"}
+        assert not await writer.write_batch()
+        journal.turn()
+        journal.tidy()
+        assert outcomes(tmp_path) == {"req_1": "ok"}
+        assert await writer.write_batch()
+        journal.tidy()
+        assert outcomes(tmp_path) == {}
+        assert await writer.close() == 0
+        assert files(journal) == []
+
+    asyncio.run(steps())
+
+
+def test_what_the_store_does_not_take_before_the_end_is_left_to_the_journal(
+    tmp_path: Path,
+) -> None:
+    async def steps() -> None:
+        writer = LedgerWriter(RefusingStore(10**9), Journal(tmp_path, SMALL))
+        writer.open(opening(1))
+        writer.add(entry(1))
+        assert await writer.close(within=0.01) == 1
+
+    asyncio.run(steps())
+    assert outcomes(tmp_path) == {"req_1": "ok"}
+
+
+def test_a_store_that_is_locked_for_long_loses_nothing(tmp_path: Path) -> None:
+    async def steps() -> None:
+        store = StuckStore()
+        writer = LedgerWriter(store, Journal(tmp_path, Sizes()), interval=0.001)
+
+        async def locked() -> None:
+            for number in range(500):
+                writer.open(opening(number))
+                writer.add(entry(number))
+            await asyncio.wait_for(store.asked.wait(), 10)
+            assert set(outcomes(tmp_path).values()) == {"ok"} and not writer.full
+            store.let_go.set()
+            await until(lambda: not writer.waiting)
+
+        await running(writer, locked)
+        assert sorted(store.ids) == sorted(ids(range(500)))
+        await writer.close()
+
+    asyncio.run(steps())
+    assert outcomes(tmp_path) == {}
+
+
+def test_a_full_journal_is_a_full_ledger_until_care_finds_room(tmp_path: Path) -> None:
+    async def steps() -> None:
+        disk = FickleDisk(room=1)
+        writer = LedgerWriter(KeepingStore(), Journal(tmp_path, SMALL, disk), sync=0.005)
+        care = asyncio.get_running_loop().create_task(writer.care())
+        with pytest.raises(JournalFull):
+            for number in range(100):
+                writer.open(opening(number))
+        assert writer.full
+        await asyncio.sleep(0.05)
+        assert writer.full
+        disk.room = None
+        await until(lambda: not writer.full)
+        writer.open(opening(1000))
+        care.cancel()
+        await asyncio.wait([care])
+        await writer.close()
+
+    asyncio.run(steps())
+
+
+@pytest.mark.parametrize("sync", [0.0, 0.002])
+def test_care_deletes_what_is_stored_and_old(tmp_path: Path, sync: float) -> None:
+    async def steps() -> None:
+        journal = Journal(tmp_path, Sizes(segment=4 * LONGEST))
+        writer = LedgerWriter(KeepingStore(), journal, sync=sync, turn=0.01)
+        care = asyncio.get_running_loop().create_task(writer.care())
+        writer.open(opening(1))
+        writer.add(entry(1))
+        await writer.flush()
+        await until(lambda: outcomes(tmp_path) == {} and len(files(journal)) == 1)
+        care.cancel()
+        await asyncio.wait([care])
+        await writer.close()
+        assert files(journal) == []
+
+    asyncio.run(steps())

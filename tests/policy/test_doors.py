@@ -136,7 +136,7 @@ def test_the_tally_forgets_by_halves() -> None:
 def test_a_new_door_is_open() -> None:
     one = door()
     assert (one.blocked("m", 10**9, NOW), one.site(NOW), one.is_well(NOW)) == (0.0, 0, True)
-    assert one.gate("m") is None
+    assert one.gates.get("m") is None
     assert repr(one) == "<Door up/1 up in_flight=0 <Tally 0.0 of 0.0 failed>>"
 
 
@@ -155,7 +155,7 @@ def test_the_trouble_of_one_model_is_not_anothers() -> None:
     until = opened(one.trouble("m").breaker)
     assert one.blocked("m", 0, NOW) == until
     assert one.blocked("n", 0, NOW) == 0.0
-    assert one.trouble("m") is one.gate("m")
+    assert one.trouble("m") is one.gates.get("m")
     assert not one.is_well(NOW)
 
 
@@ -227,11 +227,11 @@ def test_gates_are_bounded_and_the_healthy_leave_first() -> None:
     one.trouble("forbidden").refused = True
     for n in range(3 * MOST_GATES):
         one.trouble(f"model-{n}")
-    assert len(one.gates()) == MOST_GATES
-    assert one.gate("bad") is not None and one.gate("forbidden") is not None
+    assert len(one.gates) == MOST_GATES
+    assert one.gates.get("bad") is not None and one.gates.get("forbidden") is not None
     for n in range(2 * MOST_GATES):
         one.trouble(f"bad-{n}").refused = True
-    assert len(one.gates()) == MOST_GATES and one.gate("bad") is None
+    assert len(one.gates) == MOST_GATES and one.gates.get("bad") is None
 
 
 # --- what errors mean ---------------------------------------------------------------------------

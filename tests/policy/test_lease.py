@@ -188,14 +188,14 @@ def test_nobodys_fault_leaves_no_trace() -> None:
         for _ in range(20):
             ask(pools).fail(error, NOW)
     door = pools.doors["up/1"]
-    assert (door.failures, door.tally.ratio(NOW), door.gates()) == (0, None, {})
+    assert (door.failures, door.tally.ratio(NOW), door.gates) == (0, None, {})
 
 
 def test_a_request_that_was_too_slow_for_its_upstream_is_no_failure() -> None:
     pools = pools_of(upstream("up"))
     for _ in range(20):
         ask(pools).fail(status(408), NOW)
-    assert pools.doors["up/1"].gates() == {} and pools.doors["up/1"].failures == 0
+    assert pools.doors["up/1"].gates == {} and pools.doors["up/1"].failures == 0
 
 
 # --- rate limits --------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ def test_a_rate_limit_is_bounded_by_the_longest_cooldown() -> None:
 def test_no_cooldown_at_all_if_so_configured() -> None:
     pools = pools_of(upstream("up"), longest_cooldown=0.0)
     ask(pools).fail(status(429, 60), NOW)
-    assert not blocked(pools) and pools.doors["up/1"].gates() == {}
+    assert not blocked(pools) and pools.doors["up/1"].gates == {}
 
 
 def test_untold_rate_limits_grow_and_a_reply_makes_them_small_again() -> None:
@@ -231,6 +231,14 @@ def test_untold_rate_limits_grow_and_a_reply_makes_them_small_again() -> None:
     ask(pools, NOW + 3).succeed(NOW + 3, 0.1)
     ask(pools, NOW + 3).fail(status(429), NOW + 3)
     assert blocked(pools, now=NOW + 3.9) and not blocked(pools, now=NOW + 4)
+
+
+def test_a_rate_limit_that_says_at_once_is_taken_for_one_that_says_nothing() -> None:
+    pools = pools_of(upstream("up"))
+    ask(pools).fail(status(429, 0), NOW)
+    assert blocked(pools, now=NOW + 0.9) and not blocked(pools, now=NOW + 1)
+    ask(pools, NOW + 1).fail(status(429, 0.25), NOW + 1)
+    assert blocked(pools, now=NOW + 1.2) and not blocked(pools, now=NOW + 1.25)
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -274,7 +282,7 @@ def test_a_failed_connection_speaks_for_every_key_and_model() -> None:
     ask(pools).fail(no_connection(), NOW)
     assert blocked(pools) and blocked(pools, "n")
     door = pools.doors["up/1"]
-    assert (door.sites[0].why, door.gates()) == ("The upstream cannot be reached.", {})
+    assert (door.sites[0].why, door.gates) == ("The upstream cannot be reached.", {})
 
 
 @pytest.mark.parametrize("end", ["connected", "succeed", "status", "rate limit", "refusal"])

@@ -11,7 +11,7 @@ from relayd.errors import NoUpstream
 from relayd.model import UpstreamSpec
 from relayd.policy.affinity import digest_of
 from relayd.policy.lease import Lease
-from relayd.policy.pool import Wanted
+from relayd.policy.pool import MOST_HOMES, Wanted
 from relayd.policy.pools import Pools
 from relayd.routing import AffinityRules, Strategy
 from tests.support.pools import (
@@ -114,6 +114,18 @@ def test_when_all_base_urls_are_down_the_first_that_is_due_is_probed() -> None:
         assert ask(pools, NOW + 8).target == ("a/1", 1)
 
 
+def test_who_is_alone_needs_no_turns_and_is_asked_as_soon_as_it_is_open() -> None:
+    for models in (("m",), ("m*",)):
+        pools = pools_of(upstream("a", *models))
+        until = break_down(pools, "a/1")
+        with pytest.raises(NoUpstream):
+            ask(pools, until - 0.01, conversation=digest("x"))
+        assert ask(pools, until, conversation=digest("x")).door.name == "a/1"
+        with pytest.raises(NoUpstream):
+            ask(pools, until)
+        assert len(pools.affinity) == 0
+
+
 # --- conversations ------------------------------------------------------------------------------
 
 
@@ -214,6 +226,22 @@ def test_the_keys_of_one_upstream_take_over_from_each_other() -> None:
     pools.disable("a", "1", NOW)
     moved = {served(pools, conversation=one) for one in CONVERSATIONS if first[one] == "a/1"}
     assert moved == {"a/2", "a/3"}
+
+
+def test_where_all_its_homes_are_closed_a_conversation_has_a_turn_and_stays_there() -> None:
+    """To walk round the whole ring would cost more than to ask whose turn it is."""
+    pools = pools_of(*[upstream(f"u{n}") for n in range(MOST_HOMES + 4)])
+    tier = pools.route("m", "chat").pool.tiers[0]
+    order = [tier.members[i].door.name for i in tier.homes.order(digest("x"))]
+    for door in order[: MOST_HOMES - 1]:
+        disable(pools, door)
+    assert served(pools, conversation=digest("x")) == order[MOST_HOMES - 1]
+    pools.affinity.drop(digest("x"))
+    disable(pools, order[MOST_HOMES - 1])
+    new = served(pools, conversation=digest("x"))
+    turn = next(name for name in pools.doors if name in order[MOST_HOMES:])
+    assert new == turn != order[MOST_HOMES]
+    assert {served(pools, conversation=digest("x")) for _ in range(5)} == {new}
 
 
 def test_a_known_conversation_may_load_its_home() -> None:

@@ -149,7 +149,7 @@ def test_failing_names_that_clients_invent_take_no_memory_either() -> None:
     pools = pools_of(upstream("up", "*", dialect="demo"))
     for n in range(2 * MOST_GATES):
         ask(pools, model=f"model-{n}").fail(status((500, 401, 429)[n % 3]), NOW)
-    assert len(pools.doors["up/1"].gates()) == MOST_GATES
+    assert len(pools.doors["up/1"].gates) == MOST_GATES
 
 
 def test_pools_are_bounded_and_stay_shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,6 +229,16 @@ def test_a_new_secret_is_given_a_new_chance() -> None:
     assert [served(pools, model=model) for model in ("m", "n")] == ["a/1", "a/1"]
     straggler.fail(status(401), NOW)
     assert pools.doors["a/1"].refused == ""
+
+
+def test_a_reload_wakes_who_sleeps_in_a_pool_that_is_kept() -> None:
+    pools = pools_of(upstream("a", keys=[key(secret="old")]), upstream("b"))
+    pool = pools.route("m", "chat").pool
+    at(pools, "a/1").fail(status(401), NOW)
+    assert turns(pools, 4) == {"b/1": 4}
+    pools.reload([upstream("a", keys=[key(secret="new")]), upstream("b")])
+    assert pools.route("m", "chat").pool is pool
+    assert set(turns(pools, 4)) == {"a/1", "b/1"}
 
 
 def test_other_rules_for_breakers_are_in_force_at_once() -> None:
@@ -352,6 +362,18 @@ def test_a_good_probe_takes_a_refused_key_back() -> None:
         ask(pools)
 
 
+def test_a_good_probe_shows_that_its_site_is_well_and_no_other() -> None:
+    pools = pools_of(upstream("a", urls=2))
+    door = pools.doors["a/1"]
+    for _ in range(2):
+        ask(pools).fail(no_connection(), NOW)
+    pools.well(door, None)
+    with pytest.raises(NoUpstream):
+        ask(pools)
+    pools.well(door, None, door.sites[1])
+    assert ask(pools).site == 1
+
+
 def test_a_good_probe_is_of_the_model_by_either_name() -> None:
     for name in ("m", "theirs"):
         pools = pools_of(upstream("a", "m=theirs", "n"))
@@ -458,7 +480,7 @@ class Traffic:
             lease.leave(self.now)
         for lease in (*self.held, *self.ended):
             assert (lease.door.in_flight, lease._tier.held) == (0, 0)
-            assert not any(lease._tier._holds)
+            assert not any(member.held for member in lease._tier.members)
 
 
 @given(st.lists(acts, max_size=120))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relayd.policy.ring import DENSITY, MOST_POINTS, Ring
+from relayd.policy.ring import DENSITY, MOST_POINTS, Ring, ring_of
 
 DIGESTS = [blake2b(b"%d" % i, digest_size=16).digest() for i in range(20_000)]
 targets = st.dictionaries(st.text(max_size=6), st.integers(1, 9), min_size=2, max_size=8)
@@ -106,3 +106,17 @@ def test_another_process_finds_the_same() -> None:
     one = Ring(["a", "b", "c"], [1, 2, 3])
     expected = str([list(one.order(bytes([i]) * 16)) for i in range(64)])
     assert found == {expected.encode() + b"\n"}
+
+
+@given(targets, st.binary(min_size=8, max_size=16))
+def test_the_owner_is_the_first_to_ask(given: dict[str, int], digest: bytes) -> None:
+    one = ring(given)
+    assert one.owner(digest) == next(one.order(digest))
+    for edge in (b"\x00" * 8, b"\xff" * 8):
+        assert one.owner(edge) == next(one.order(edge))
+
+
+def test_the_ring_of_the_same_names_is_built_once() -> None:
+    one = ring_of(("a", "b"), (1, 2))
+    assert one is ring_of(("a", "b"), (1, 2))
+    assert one is not ring_of(("a", "b"), (2, 1))

@@ -41,7 +41,7 @@ def test_any_window_as_long_as_the_weights_has_exact_shares(given: list[int], st
 def test_it_has_no_memory_of_how_long_it_ran(given: list[int]) -> None:
     """Deadlines are whole numbers: the turns after a million rounds are those of the first."""
     rotation, fresh = Rotation(given), Rotation(given)
-    order = rotation._turns
+    order = rotation.turns
     rounds = 1_000_000
     order._turns = [
         t + rounds * w * s for t, w, s in zip(order._turns, given, order._steps, strict=True)
@@ -109,7 +109,7 @@ def test_second_tries_do_not_change_first_shares(given: list[int], rounds: int) 
 def test_while_one_is_skipped_the_others_share_exactly(given: list[int], start: int) -> None:
     rotation = Rotation(given)
     turns(rotation, start)
-    while rotation._turns._line[0] & rotation._turns._mask != 0:
+    while rotation.turns._line[0] & rotation.turns._mask != 0:
         turns(rotation, 1)
     others = sum(given) - given[0]
     assert Counter(turns(rotation, others, without({0}))) == dict(list(enumerate(given))[1:])
@@ -213,3 +213,28 @@ def test_nobody_is_ever_lost(given: list[int], storms: list[tuple[float, int, fl
         rotation.next(now, lambda i, who=who, until=until: until if i == who else 0.0)  # type: ignore[misc]
     turns(rotation, 2 * sum(given) + len(given), now=now + 100)
     assert Counter(turns(rotation, sum(given), now=now + 100)) == dict(enumerate(given))
+
+
+# --- for those who choose otherwise -------------------------------------------------------------
+
+
+def test_some_of_a_line_that_goes_round_are_each_named_once() -> None:
+    line = Rotation([1] * 5).turns
+    assert line.awake(1.0) == 5
+    assert line.some(0, 3) == [line.at(0), line.at(1), line.at(2)] == [0, 1, 2]
+    assert line.some(3, 4) == [3, 4, 0, 1]
+    assert line.some(3, 9) == [3, 4, 0, 1, 2]
+    assert line.some(7, 2) == [0, 1]  # it was longer when the place was chosen
+    assert Rotation([]).turns.some(0, 2) == []
+
+
+def test_who_was_found_blocked_otherwise_sleeps_as_if_it_had_been_its_turn() -> None:
+    rotation = Rotation([1, 1, 1])
+    rotation.turns.rest(1, 5.0)
+    assert rotation.turns.awake(4.9) == 2
+    assert turns(rotation, 4, now=4.9) == [0, 2, 0, 2]
+    assert rotation.turns.awake(5.0) == 3
+    assert turns(rotation, 4, now=5.0) == [1, 0, 1, 2]  # one turn that it missed, then its own
+    rotation.turns.rest(0, inf)
+    rotation.wake()
+    assert rotation.turns.awake(5.0) == 3

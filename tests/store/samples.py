@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypedDict
 
 from relayd.model import Entry, Usage
+from relayd.store.days import utc_day
 
 NOON = 1_795_262_400.0  # 2026-11-21 12:00:00 UTC
+
+
+class Who(TypedDict):
+    """When something is changed, and by whom."""
+
+    now: float
+    actor: str
+
+
+WHO = Who(now=NOON, actor="test")
 
 
 def entry(number: int, **changes: Any) -> Entry:
     """The row of request `number`, one second after that of the request before."""
     started_at = changes.pop("started_at", NOON + number)
     served = Entry(
+        day=changes.pop("day", utc_day(started_at)),
         request_id=f"req_{int(started_at * 1000):012x}{number:016x}",
         started_at=started_at,
         key_id=1,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import tempfile
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from relayd.store.base import NotFound, StoreUnavailable
+from relayd.store.base import NewKey, NotFound, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
-from tests.store.samples import NOON, entry
+from relayd.store.steps import MIGRATIONS
+from tests.store.samples import WHO, entry
 
 
 @asynccontextmanager
@@ -151,16 +154,74 @@ def test_a_write_that_is_cancelled_leaves_the_store_usable(tmp_path: Path) -> No
                     await asyncio.sleep(0)
                 writing.cancel()
                 await asyncio.wait([writing])
-                await store.create_key(f"after-{turns}", "default", NOON)
+                await store.create_key(NewKey(f"after-{turns}", "default"), **WHO)
 
     asyncio.run(steps())
+
+
+NOBODY = 65534
+
+
+@contextmanager
+def read_only_folder(fill: Callable[[Path], None]) -> Iterator[Path]:
+    """A folder where nothing can be made, with what `fill` left there; root is nobody meanwhile."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(folder)
+        for file in folder.iterdir():
+            file.chmod(0o644)
+        folder.chmod(0o555)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            if root:
+                os.seteuid(0)
+            folder.chmod(0o755)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def old_database(folder: Path) -> None:
+    db = sqlite3.connect(folder / "relayd.db")
+    for statement in MIGRATIONS[0].statements:
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda folder: None,
+        lambda folder: asyncio.run(open_and_close(folder / "relayd.db")),
+        old_database,
+    ],
+    ids=["empty", "with a database", "with one of an older version"],
+)
+def test_a_folder_that_cannot_be_written_is_said_and_left_alone(
+    fill: Callable[[Path], None],
+) -> None:
+    with read_only_folder(fill) as folder:
+        before = contents(folder)
+        with pytest.raises(StoreUnavailable, match=r"relayd\.db: \w+") as refused:
+            asyncio.run(open_and_close(folder / "relayd.db"))
+        assert contents(folder) == before
+        said = str(refused.value).lower()
+        assert any(word in said for word in ("permission", "readonly", "unable to open"))
 
 
 def test_many_may_open_a_new_database_at_once(tmp_path: Path) -> None:
     async def steps() -> None:
         path = tmp_path / "relayd.db"
         stores = await asyncio.gather(*(SqliteStore.open(path) for _ in range(8)))
-        await asyncio.gather(*(s.create_key(f"k{i}", "a", NOON) for i, s in enumerate(stores)))
+        await asyncio.gather(
+            *(s.create_key(NewKey(f"k{i}", "a"), **WHO) for i, s in enumerate(stores))
+        )
         assert len(await stores[0].keys()) == 8
         await asyncio.gather(*(store.close() for store in stores))
 

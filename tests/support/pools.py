@@ -118,6 +118,6 @@ def break_down(pools: Pools, door: str, now: float = NOW, model: str = "m") -> f
 
 def gate_of(door: Door, model: str = "m") -> Gate:
     """What a door has against a model; there is something."""
-    gate = door.gate(model)
+    gate = door.gates.get(model)
     assert gate is not None
     return gate

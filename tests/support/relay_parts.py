@@ -12,22 +12,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from relayd.accounts import DEFAULT_GROUP, Account, Group, Key
 from relayd.call import Call
 from relayd.errors import BadCall, RelayError
+from relayd.ledger.journal import JournalFull
+from relayd.ledger.lines import Opening
 from relayd.model import (
-    Account,
     Entry,
     FormatName,
-    Key,
     ModelRule,
     Secret,
     UpstreamKey,
     UpstreamSpec,
 )
+from relayd.policy.admission import Admission
+from relayd.policy.balances import Balances
+from relayd.policy.calendar import Calendar
+from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Directory
 from relayd.policy.pools import Pools
+from relayd.policy.prices import Price, PriceBook
 from relayd.relay import Relay
 from relayd.routing import BreakerRules, RetryRules, Routing
+from relayd.till import Till
 from relayd.upstream.provider import Provider
 from relayd.wire.paths import Target, locate
 
@@ -110,6 +117,7 @@ class NotingPool:
         self.requests: list[bytes] = []
         self.fails: list[Exception] = []
         self.idle = 0
+        self.connects: asyncio.Event | None = None  # no connection comes about before it is set
         self.asked = asyncio.Event()
 
     def reuse(self, pieces: Sequence[bytes | memoryview], sink: Any) -> Any:
@@ -126,6 +134,9 @@ class NotingPool:
     ) -> Any:
         if self.fails:
             raise self.fails.pop(0)
+        if self.connects is not None:
+            self.happened.append("upstream: connecting")
+            await self.connects.wait()
         return self._lend(pieces, sink, "upstream: asked on a new connection")
 
     def _lend(self, pieces: Sequence[bytes | memoryview], sink: Any, what: str) -> NotingConnection:
@@ -149,6 +160,12 @@ class NotingLedger:
         self.happened = happened
         self.rows: list[Entry] = []
         self.full = False
+        self.openings: list[Opening] = []
+
+    def open(self, opening: Opening) -> None:
+        if self.full:
+            raise JournalFull("no room")
+        self.openings.append(opening)
 
     def add(self, entry: Entry) -> None:
         self.rows.append(entry)
@@ -178,6 +195,8 @@ class Stage:
     Arguments:
         names: of the upstreams, in the order in which they are asked.
         fallback: a model that the last of them offers alone.
+        group: of the account.
+        prices: of models.
     """
 
     def __init__(
@@ -186,6 +205,9 @@ class Stage:
         routing: Routing = ONE_ATTEMPT,
         names: Sequence[str] = ("up",),
         fallback: str = "",
+        *,
+        group: Group = DEFAULT_GROUP,
+        prices: Sequence[tuple[str, Price]] = (),
     ) -> None:
         self.happened: list[str] = []
         self.ledger = NotingLedger(self.happened)
@@ -201,11 +223,15 @@ class Stage:
         digest = hashlib.sha256(SECRET.encode()).digest()
         key = Key(7, "k", Account(3, "a"), digest, SECRET[:12], 0.0)
         self.pools = Pools(specs, routing, random.Random(1))
+        calendar = Calendar()
+        self.balances = Balances()
+        admission = Admission(self.balances, calendar)
+        self.till = Till(admission, Estimates(), self.ledger, PriceBook(prices), calendar)
         self.relay = Relay(
-            Directory([key]),
+            Directory([key], [group]),
             self.pools,
             providers,
-            self.ledger,
+            self.till,
             self.meter,
             keepalive=keepalive,
         )

@@ -18,6 +18,7 @@ import uvloop
 from relayd.config import load
 from relayd.daemon import Daemon
 from relayd.model import Entry, Secret
+from relayd.store.base import NewKey
 from tests.support.raw_client import RawClient, Reply, request_bytes
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ T = TypeVar("T")
 PATIENCE = 5.0
 QUIET_WITHIN = 3.0
 # What a daemon may always have running.
-OWN_TASKS = ("ledger", "probing", "watch-keys", "watchdog", "serve", "reload")
+OWN_TASKS = ("ledger", "probing", "watch-keys", "upkeep", "watchdog", "serve", "reload")
 CONFIG = """\
 listen: "127.0.0.1:0"
 drain_timeout: 2s
@@ -82,7 +83,9 @@ class Running:
         config = load(self.config_path, self._environ)
         self.daemon = Daemon(config, self.config_path, self._environ, self._admin_token)
         await self.daemon.start()
-        _, self.key = await self.daemon.store.create_key("test", "tests", time.monotonic())
+        _, self.key = await self.daemon.books.store.create_key(
+            NewKey("test", "tests"), now=time.monotonic(), actor="test"
+        )
         await self.daemon.refresh_keys()
         self._ready.set()
         await self._stop.wait()
@@ -148,7 +151,7 @@ class Running:
 
         async def read() -> list[Entry]:
             await self.daemon.ledger.flush()
-            return await self.daemon.store.recent(30)
+            return await self.daemon.books.store.recent(30)
 
         return self.call(read)
 
@@ -157,7 +160,7 @@ class Running:
 
         async def count() -> int:
             await self.daemon.ledger.flush()
-            report = await self.daemon.store.usage(0.0, None, ())
+            report = await self.daemon.books.store.usage(0.0, None, ())
             return report[0].requests if report else 0
 
         return self.call(count)

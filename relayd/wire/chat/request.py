@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from relayd.wire import splice
-from relayd.wire.conversation import of_chat
 from relayd.wire.head import (
     Head,
     checked_model,
     checked_stream,
     estimated_input,
+    largest_count,
     read_object,
 )
 from relayd.wire.paths import Target
@@ -34,9 +34,22 @@ def read_head(body: bytes, target: Target) -> Head:
     asked_usage = not stream or _asks_usage(value)
     if not asked_usage:
         edits = _usage_edits(body, value)
-    named = of_chat(value) if target.operation == "generate" else b""
     size = estimated_input(body)
-    return Head(target, model, stream, body, edits, asked_usage, size, named)
+    head = Head(target, model, stream, body, edits, asked_usage, size, value)
+    if target.operation == "generate":
+        head.max_output = largest_count(value, "max_completion_tokens", "max_tokens")
+        head.choices = _choices(value)
+    return head
+
+
+def _choices(value: dict[str, Any]) -> int:
+    """Replies that are paid for: `best_of` makes more than it shows, and a legacy completion has
+    as many for each of its prompts."""
+    choices = largest_count(value, "n", "best_of") or 1
+    prompts = value.get("prompt")
+    if isinstance(prompts, list) and prompts and not isinstance(prompts[0], int):
+        choices *= len(prompts)
+    return choices
 
 
 def _asks_usage(value: dict[str, Any]) -> bool:

@@ -13,12 +13,19 @@ from typing import Any
 
 from relayd.errors import BadCall
 from relayd.wire import splice
-from relayd.wire.conversation import of_gemini
-from relayd.wire.head import Head, checked_model, checked_stream, estimated_input, read_object
+from relayd.wire.head import (
+    Head,
+    checked_model,
+    checked_stream,
+    estimated_input,
+    largest_count,
+    read_object,
+)
 from relayd.wire.paths import Target
 from relayd.wire.splice import Edit, Span
 
 _INSTRUCTION = ("systemInstruction", "system_instruction")
+_GENERATION = ("generation_config", "generationConfig")
 _NESTED = ("generateContentRequest", "generate_content_request")
 
 
@@ -28,9 +35,14 @@ def read_head(body: bytes, target: Target) -> Head:
     value = read_object(body)
     edits = _renames(body, value) + _hoists(body, value, target)
     stream = checked_stream(target.stream)
-    named = of_gemini(value) if target.operation == "generate" else b""
     size = estimated_input(body)
-    return Head(target, model, stream, body, edits, input_estimate=size, conversation=named)
+    head = Head(target, model, stream, body, edits, input_estimate=size, request=value)
+    for key in _GENERATION:
+        wanted = value.get(key)
+        if isinstance(wanted, dict):
+            head.max_output = largest_count(wanted, "maxOutputTokens", "max_output_tokens")
+            head.choices = largest_count(wanted, "candidateCount", "candidate_count") or 1
+    return head
 
 
 def _path_model(target: Target) -> str:

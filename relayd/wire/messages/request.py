@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from relayd.wire.conversation import of_messages
 from relayd.wire.head import (
     Head,
     checked_model,
     checked_stream,
     estimated_input,
+    largest_count,
     read_object,
 )
 from relayd.wire.paths import Target
@@ -18,6 +18,7 @@ def read_head(body: bytes, target: Target) -> Head:
     value = read_object(body)
     model = checked_model(value.get("model"))
     stream = target.operation == "generate" and checked_stream(value.get("stream"))
-    named = of_messages(value) if target.operation == "generate" else b""
     size = estimated_input(body)
-    return Head(target, model, stream, body, input_estimate=size, conversation=named)
+    head = Head(target, model, stream, body, input_estimate=size, request=value)
+    head.max_output = largest_count(value, "max_tokens")
+    return head

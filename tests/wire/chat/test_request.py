@@ -7,6 +7,7 @@ import pytest
 
 from relayd.errors import BadCall
 from relayd.wire.chat.request import read_head
+from relayd.wire.conversation import conversation_of, previous_of
 from relayd.wire.head import outgoing
 from relayd.wire.paths import TAILS
 
@@ -96,7 +97,36 @@ def test_the_input_is_estimated_by_its_size() -> None:
 
 def test_only_what_generates_belongs_to_a_conversation() -> None:
     body = b'{"model":"a","messages":[{"role":"user","content":"x"}]}'
-    assert read_head(body, CHAT).conversation.startswith(b"opening=")
-    assert read_head(body, TAILS["embeddings"]).conversation == b""
+    assert conversation_of(read_head(body, CHAT)).startswith(b"opening=")
+    assert conversation_of(read_head(body, TAILS["embeddings"])) == b""
     named = read_head(b'{"model":"a","stream":true,"session_id":"s"}', CHAT)
-    assert (named.conversation, named.previous_response) == (b"session_id=s", "")
+    assert (conversation_of(named), previous_of(named)) == (b"session_id=s", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "most", "choices"),
+    [
+        (b"", None, 1),
+        (b',"max_tokens":50', 50, 1),
+        (b',"max_tokens":50,"max_completion_tokens":70,"n":3', 70, 3),
+        (b',"max_tokens":5.0,"n":2,"best_of":4', 5, 4),
+        (b',"max_tokens":"50","n":"2"', None, 1),
+        (b',"max_tokens":true,"n":-1', None, 1),
+        (b',"max_tokens":99999999999999999999,"n":null', None, 1),
+        (b',"max_tokens":0.5,"n":0', None, 1),
+        (b',"prompt":["a","b"],"n":2', None, 4),
+        (b',"prompt":[1,2,3]', None, 1),
+        (b',"prompt":[]', None, 1),
+        (b',"prompt":"a"', None, 1),
+    ],
+)
+def test_the_output_that_is_asked_for_is_known(
+    fields: bytes, most: int | None, choices: int
+) -> None:
+    head = read_head(b'{"model":"a"' + fields + b"}", CHAT)
+    assert (head.max_output, head.choices) == (most, choices)
+
+
+def test_an_embedding_has_no_output() -> None:
+    head = read_head(b'{"model":"a","max_tokens":5,"n":3}', TAILS["embeddings"])
+    assert (head.max_output, head.choices) == (None, 1)

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from relayd.errors import BadCall
+from relayd.wire.conversation import conversation_of
 from relayd.wire.gemini.request import read_head
 from relayd.wire.head import outgoing
 from relayd.wire.paths import Target, locate
@@ -139,7 +140,22 @@ def test_an_embedding_has_no_turns() -> None:
 def test_only_what_generates_belongs_to_a_conversation() -> None:
     body = b'{"contents":[{"parts":[{"text":"x"}]}],"cachedContent":"cachedContents/1"}'
     for verb in ("generateContent", "streamGenerateContent"):
-        named = read_head(body, target(verb)).conversation
+        named = conversation_of(read_head(body, target(verb)))
         assert named == b"cachedContent=cachedContents/1"
     for verb in ("countTokens", "embedContent"):
-        assert read_head(body, target(verb)).conversation == b""
+        assert conversation_of(read_head(body, target(verb))) == b""
+
+
+@pytest.mark.parametrize(
+    ("body", "most", "choices"),
+    [
+        (b"{}", None, 1),
+        (b'{"generationConfig":{"maxOutputTokens":50,"candidateCount":2}}', 50, 2),
+        (b'{"generation_config":{"max_output_tokens":50,"candidate_count":2}}', 50, 2),
+        (b'{"generationConfig":[]}', None, 1),
+        (b'{"generationConfig":{}}', None, 1),
+    ],
+)
+def test_the_output_that_is_asked_for_is_known(body: bytes, most: int | None, choices: int) -> None:
+    head = read_head(body, Target("gemini", "generate", "m", False))
+    assert (head.max_output, head.choices) == (most, choices)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayd.errors import BadCall
+from relayd.wire.conversation import conversation_of
 from relayd.wire.head import outgoing
 from relayd.wire.messages.request import read_head
 from relayd.wire.paths import TAILS
@@ -29,5 +30,10 @@ def test_a_request_without_model_is_refused() -> None:
 
 def test_only_what_generates_belongs_to_a_conversation() -> None:
     body = b'{"model":"a","metadata":{"user_id":"u"}}'
-    assert read_head(body, TAILS["messages"]).conversation == b"user_id=u"
-    assert read_head(body, TAILS["messages/count_tokens"]).conversation == b""
+    assert conversation_of(read_head(body, TAILS["messages"])) == b"user_id=u"
+    assert conversation_of(read_head(body, TAILS["messages/count_tokens"])) == b""
+
+
+def test_the_output_that_is_asked_for_is_known() -> None:
+    assert read_head(b'{"model":"a","max_tokens":50}', TAILS["messages"]).max_output == 50
+    assert read_head(b'{"model":"a"}', TAILS["messages"]).max_output is None

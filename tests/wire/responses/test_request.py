@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayd.errors import BadCall
+from relayd.wire.conversation import conversation_of, previous_of
 from relayd.wire.head import outgoing
 from relayd.wire.paths import TAILS
 from relayd.wire.responses.request import read_head
@@ -30,11 +31,17 @@ def test_a_request_without_model_is_refused() -> None:
 def test_only_what_generates_belongs_to_a_conversation() -> None:
     body = b'{"model":"a","prompt_cache_key":"k","conversation":"c"}'
     head = read_head(body, TAILS["responses"])
-    assert (head.conversation, head.previous_response) == (b"prompt_cache_key=k", "c")
-    assert read_head(body, TAILS["responses/input_tokens"]).conversation == b""
+    assert (conversation_of(head), previous_of(head)) == (b"prompt_cache_key=k", "c")
+    assert conversation_of(read_head(body, TAILS["responses/input_tokens"])) == b""
 
 
 def test_a_count_needs_the_account_that_has_the_previous_response_too() -> None:
     body = b'{"model":"a","previous_response_id":"resp_1"}'
     for tail in ("responses", "responses/input_tokens"):
-        assert read_head(body, TAILS[tail]).previous_response == "resp_1"
+        assert previous_of(read_head(body, TAILS[tail])) == "resp_1"
+
+
+def test_the_output_that_is_asked_for_is_known() -> None:
+    target = TAILS["responses"]
+    assert read_head(b'{"model":"a","max_output_tokens":50}', target).max_output == 50
+    assert read_head(b'{"model":"a"}', target).max_output is None

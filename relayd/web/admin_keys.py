@@ -1,0 +1,133 @@
+"""Keys in the admin API. A secret is in the answer that made it, and nowhere else.
+
+Of limits and caps a change may give a part: what is left out stays, null takes a limit away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from relayd.accounts import NO_CAPS, NO_LIMITS, Caps, Key, Limits
+from relayd.errors import BadCall
+from relayd.money import pico, shown
+from relayd.store.base import NewKey, Page
+from relayd.web.admin_desk import Ask, Desk, Document, page
+
+LIMIT = 50
+LISTS = ("models", "endpoints", "addresses")
+
+
+async def listed(desk: Desk, ask: Ask) -> Document:
+    """A page of them, oldest first."""
+    store, query, limit = desk.bureau.store, ask.query, ask.query.get("limit", LIMIT)
+    keys = await store.keys_page(
+        Page(
+            limit + 1,
+            after=query.get("after", 0),
+            search=query.get("search", ""),
+            account=query.get("account"),
+            group=query.get("group"),
+            disabled=query.get("disabled"),
+        )
+    )
+    spent = await store.key_spent_ever()
+    return page([as_json(key, spent.get(key.id, 0)) for key in keys], limit)
+
+
+async def created(desk: Desk, ask: Ask) -> Document:
+    """A new one, of an account that exists: a misspelt name makes none."""
+    bureau = desk.bureau
+    account = await bureau.store.account(ask.body["account"])
+    fields = _fields({**ask.body, "account": account.name}, NO_LIMITS, NO_CAPS)
+    key, secret = await bureau.store.create_key(
+        NewKey(**fields), now=bureau.wall(), actor=ask.actor
+    )
+    await bureau.changed()
+    return {**as_json(key, 0), "secret": secret}
+
+
+async def one(desk: Desk, ask: Ask) -> Document:
+    """One of them."""
+    return await _with_money(desk, await desk.bureau.store.key(ask.names["key"]))
+
+
+async def changed(desk: Desk, ask: Ask) -> Document:
+    """What is given is changed."""
+    bureau = desk.bureau
+    key = await bureau.store.key(ask.names["key"])
+    changes = _fields(ask.body, key.limits, key.caps)
+    key = await bureau.store.change_key(str(key.id), changes, now=bureau.wall(), actor=ask.actor)
+    await bureau.changed()
+    return await _with_money(desk, key)
+
+
+async def rotated(desk: Desk, ask: Ask) -> Document:
+    """A new secret; identity and history stay."""
+    bureau = desk.bureau
+    key, secret = await bureau.store.rotate_key(
+        ask.names["key"], grace=ask.body.get("grace", 0.0), now=bureau.wall(), actor=ask.actor
+    )
+    await bureau.changed()
+    return {**await _with_money(desk, key), "secret": secret}
+
+
+def as_json(key: Key, spent: int) -> Document:
+    """Its fields, without digests, and what was paid for it ever."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "account": key.account.name,
+        "account_id": key.account.id,
+        "prefix": key.prefix,
+        "created_at": key.created_at,
+        "disabled": key.disabled,
+        "expires_at": key.expires_at,
+        **{name: list(getattr(key, name)) for name in LISTS},
+        "limits": limits_json(key.limits),
+        "caps": caps_json(key.caps),
+        "note": key.note,
+        "rotated_until": None if key.old_digest is None else key.old_until,
+        "spent": shown(spent),
+    }
+
+
+def limits_json(limits: Limits) -> Document:
+    """By name; null is none."""
+    return {
+        "rpm": limits.rpm,
+        "tpm": limits.tpm,
+        "concurrency": limits.concurrency,
+        "burst": limits.burst,
+    }
+
+
+def caps_json(caps: Caps) -> Document:
+    """By name, in dollars; null is none."""
+    amounts = {"day": caps.day, "month": caps.month, "ever": caps.ever}
+    return {name: None if cap is None else shown(cap) for name, cap in amounts.items()}
+
+
+def dollars(amount: str, param: str) -> int:
+    """Pico-dollars of what a body says; BadCall for what is out of bounds."""
+    try:
+        return pico(amount)
+    except ValueError as exc:
+        raise BadCall(f"{param}: {exc}", param=param) from None
+
+
+def _fields(body: Mapping[str, Any], limits: Limits, caps: Caps) -> dict[str, Any]:
+    """A body's fields as the store takes them; limits and caps are laid over what there is."""
+    fields = {name: tuple(value) if name in LISTS else value for name, value in body.items()}
+    if "limits" in body:
+        fields["limits"] = replace(limits, **body["limits"])
+    if "caps" in body:
+        given = body["caps"].items()
+        amounts = {n: None if cap is None else dollars(cap, f"caps.{n}") for n, cap in given}
+        fields["caps"] = replace(caps, **amounts)
+    return fields
+
+
+async def _with_money(desk: Desk, key: Key) -> Document:
+    return as_json(key, (await desk.bureau.store.key_spent_ever()).get(key.id, 0))

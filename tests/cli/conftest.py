@@ -1,0 +1,15 @@
+"""Fixtures of the command tests: a database of the test's own and the commands on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import Commands
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Commands:
+    """The commands on a database that does not exist yet."""
+    return Commands(tmp_path / "relayd.db")
