@@ -6,6 +6,7 @@ VENV ?= .venv
 UV ?= uv
 CONFIG ?= config.yaml
 FILE ?=
+WORKERS ?= auto
 ARGS ?=
 
 BIN = $(VENV)/bin
@@ -28,8 +29,8 @@ demo: $(RUNTIME_STAMP) ## the relay with a fake provider behind it: a URL, a key
 serve: $(RUNTIME_STAMP) ## the relay with your providers (CONFIG=config.yaml)
 	@$(BIN)/relayd serve --config $(CONFIG) $(ARGS)
 
-test: $(DEV_STAMP) ## the tests, under three minutes (ARGS="-k stream" picks some)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+test: $(DEV_STAMP) ## the tests, about three minutes on two cores (ARGS="-k stream" picks some)
+	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the slow ones (none at all is no failure)
 	@$(BIN)/python -m pytest -m slow $(ARGS) || [ $$? -eq 5 ]

@@ -104,8 +104,9 @@ class Bookkeeping:
         store = await SqliteStore.open(database, day_of=lambda moment: books.day(moment))
         opened.push_async_callback(store.close)
         folder = journal_directory(database)
-        await recover(folder, store)
-        journal = Journal(folder, Sizes(bound=keeping.journal))
+        secure = store.secure if keeping.fsync else None
+        await recover(folder, store, secure=secure)
+        journal = Journal(folder, Sizes(bound=keeping.journal), secure=secure)
         ledger = LedgerWriter(
             store,
             journal,
@@ -148,13 +149,16 @@ class Bookkeeping:
             keys = await self.store.keys()
             granted = await self.store.granted()
             tokens = await self.store.admin_tokens()
+            groups = (terms or self.terms).groups.values()
+            # Thousands of keys take a while: in a thread, or no request would move meanwhile.
+            directory = await asyncio.to_thread(Directory, keys, groups)
             # All is read; from here on nothing waits, so no request sees half of it.
             if terms is not None:
                 self._go_by(terms)
             self.till.admission.balances.set_granted(granted)
             self.till.admission.retain({key.id for key in keys}, {key.account.id for key in keys})
             self.tokens = tokens
-            self._build(Directory(keys, self.terms.groups.values()))
+            self._adopt_directory(directory)
             self._version = version
             self.on_change()
 
@@ -163,7 +167,7 @@ class Bookkeeping:
         self.till.prices, self.till.calendar = terms.prices, terms.calendar
         self.till.admission.reconfigure(terms.calendar, terms.default_output, terms.prices.refuses)
 
-    def _build(self, directory: Directory) -> None:
+    def _adopt_directory(self, directory: Directory) -> None:
         self.directory = directory
         for problem in directory.problems:
             if problem not in self._problems:

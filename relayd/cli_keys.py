@@ -123,7 +123,7 @@ async def _spending(store: SqliteStore, key: Key, days: Calendar) -> dict[str, i
     return {
         "day": by_day.get(today, 0),
         "month": sum(by_day.values()),
-        "ever": (await store.key_spent_ever()).get(key.id, 0),
+        "ever": (await store.key_spent_ever([key.id])).get(key.id, 0),
     }
 
 

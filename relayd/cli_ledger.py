@@ -62,8 +62,12 @@ def _counted(number: int) -> str:
 @ledger_group.command("audit")
 @limit_option
 @click.option("--by", metavar="WHO", help="Only what they did, such as cli:anna or token:ops.")
-@click.option("--what", metavar="ACTION", help="Only such, from its start: key., account.topup.")
-@click.option("--of", metavar="NAME", help="Only what was done to it: a key, an account, a token.")
+@click.option("--what", metavar="ACTION", help="Only such, from its start: key., credit.add.")
+@click.option(
+    "--of",
+    metavar="NAME",
+    help="Only what was done to it: a key, an account, a token; its name or id.",
+)
 @click.option("--since", metavar="TIME", help=f"Only later ones: {TIMES}.")
 @store_options
 def ledger_audit(place: Place, limit: int, as_json: bool, **asked: str | None) -> None:

@@ -7,6 +7,7 @@ million tokens, or for one request.
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -67,6 +68,8 @@ def prices_import(
         raise Failed(f"{name} holds no price that can be used; nothing is written")
     if output is None:
         click.echo(listed(found), nl=False)
+        if sys.stdout.isatty():
+            click.echo("Nothing is written: `--output prices.json` writes a file to use.", err=True)
         return
     _write(output, listed(found), replace)
     click.echo(f"Written: name it in the configuration as `prices_file: {output}`.", err=True)

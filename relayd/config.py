@@ -32,8 +32,8 @@ from relayd.config_values import (
     readers_of,
     record,
     seconds,
-    secret,
     size,
+    token,
     whole,
 )
 from relayd.config_yaml import ConfigProblems, Place, Problem, Source, read_text, root
@@ -58,6 +58,7 @@ __all__ = [
 DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
 USUAL_ROUTING = Routing()
+SHORTEST_KEEP = 2 * 86400.0
 DEMO_OFFERS = ("demo", "demo-*")
 # The sections that do not become a field of their own name as they are read.
 READERS: Mapping[str, Reader] = {
@@ -75,7 +76,7 @@ class MetricsConfig:
     """Who may read `/metrics`: its own listener, or a token; with neither, this machine alone."""
 
     listen: Annotated[Address | None, address] = None
-    token: Annotated[Secret, secret] = NO_TOKEN
+    token: Annotated[Secret, token] = NO_TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class AdminConfig:
     """Who may use `/admin/api`: whoever has the token. Without one, only the commands of this
     machine, which find a token of their own beside the database."""
 
-    token: Annotated[Secret, secret] = NO_TOKEN
+    token: Annotated[Secret, token] = NO_TOKEN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +245,8 @@ def _check_whole(config: Config, place: Place) -> None:
     metrics = config.metrics.listen
     if metrics and metrics.port and metrics in config.listen:
         place.complain("metrics.listen: clients connect there; give it an address of its own")
+    if 0 < config.ledger.keep < SHORTEST_KEEP:
+        place.complain("ledger.keep: is 0, or at least 2d: the journal must not outlive its rows")
     if config.demo == "on" and any(spec.name == "demo" for spec in config.upstreams):
         place.complain("demo: an upstream has this name too; rename it, or switch the demo off")
 

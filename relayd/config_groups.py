@@ -38,8 +38,8 @@ def groups(place: Place) -> tuple[Group, ...]:
 
 
 def networks(place: Place) -> tuple[Network, ...]:
-    """A list of networks such as `10.0.0.0/8`, or single addresses."""
-    return _each(place, _network)
+    """A list of networks such as `10.0.0.0/8`, or single addresses, of those who are trusted."""
+    return _each(place, _some_network)
 
 
 def _group(name: str) -> Callable[[Place], Group]:
@@ -65,6 +65,14 @@ def _each(place: Place, reader: Callable[[Place], T]) -> tuple[T, ...]:
         else:
             found.append(one)
     return tuple(found)
+
+
+def _some_network(place: Place) -> Network:
+    network = _network(place)
+    if network.prefixlen == 0:
+        message = "is everybody, who could then say to be anybody: name the proxies' own network"
+        raise Wrong(f"{place.written!r} {message}")
+    return network
 
 
 def _network(place: Place) -> Network:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from relayd.config_yaml import Place, Wrong, unknown
+from relayd.config_yaml import Place, Wrong, glimpse, unknown
 from relayd.model import Secret
 
 T = TypeVar("T")
@@ -32,6 +32,7 @@ _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[A-Za-z0-9._-
 _VISIBLE = re.compile(r"[\x21-\x7e]*")
 _UNEXPANDED = re.compile(r"\$(?:[A-Za-z_]\w*|\{[^}]*\})")
 _MAX_SECRET = 64 * 1024
+SHORTEST_TOKEN = 16  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +182,14 @@ class Hidden:
         if not place.text():
             return self.parse("")
         path = file_path(place)
+        named = glimpse(place.written)  # it may be the secret itself, in the wrong line
         try:
             with path.open("rb") as file:
                 data = file.read(_MAX_SECRET + 1)
         except OSError as error:
-            raise Wrong(f"the file {place.written} cannot be read: {error.strerror}") from None
+            raise Wrong(f"the file {named} cannot be read: {error.strerror}") from None
         if len(data) > _MAX_SECRET:
-            raise Wrong(f"the file {place.written} is too large to be a secret")
+            raise Wrong(f"the file {named} is too large to be a secret")
         return self.parse(data.decode("latin-1"))
 
 
@@ -201,8 +203,20 @@ def _secret(text: str) -> Secret:
     return Secret(text)
 
 
+def _token(text: str) -> Secret:
+    """What a door opens to: what can be guessed is none. An empty one opens nothing."""
+    found = _secret(text)
+    if found and len(found.reveal()) < SHORTEST_TOKEN:
+        raise Wrong(
+            f"can be guessed: give at least {SHORTEST_TOKEN} characters (`openssl rand -hex 24`)"
+        )
+    return found
+
+
 # A value that must not be printed, and that can stand in a header.
 secret = Hidden(_secret)
+# One that we make up ourselves, and that opens something here.
+token = Hidden(_token)
 
 
 def readers_of(record_type: type[Any]) -> dict[str, Reader]:

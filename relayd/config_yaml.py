@@ -27,6 +27,7 @@ T = TypeVar("T")
 MAX_FILE = 1024 * 1024
 MAX_DEPTH = 16
 
+GLIMPSE = 8  # characters
 _NULL = "tag:yaml.org,2002:null"
 _KINDS = {
     _NULL: "nothing",
@@ -200,7 +201,7 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
             return match[0][1:]
         found = match["closed"] and _NAME.fullmatch(match["inside"])
         if not found:
-            faults.append(f"{match[0]} is not ${{NAME}} or ${{NAME:-default}}")
+            faults.append(f"{glimpse(match[0])} is not ${{NAME}} or ${{NAME:-default}}")
             return ""
         name, default = found["name"], found["default"]
         if default is not None:
@@ -213,6 +214,11 @@ def interpolate(text: str, environ: Mapping[str, str]) -> str:
     if faults:
         raise Wrong("; ".join(faults))
     return result
+
+
+def glimpse(text: str) -> str:
+    """The start of what is written, by which it can be found; the whole may be a secret."""
+    return text if len(text) <= GLIMPSE else f"{text[:GLIMPSE]}…"
 
 
 def unknown(name: str, known: Iterable[str]) -> str:

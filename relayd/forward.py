@@ -265,7 +265,7 @@ class Exchange:
         self.started = True
         self._client.start(self.status, self._owner.stream_headers(self.headers), self._length())
         held = b"".join(self.held)
-        self.held = []
+        self.held, self._held_size = [], 0  # which `_overflow` counts again
         self.on_body = self._overflow
         self._overflow(held)
 

@@ -117,6 +117,11 @@ class Relay:
         self._settle(work, last.size)
         last.act()
 
+    def note(self, entry: Entry) -> None:
+        """Count what is not even a request, and keep its row."""
+        self.till.note(entry, self._clock())
+        self._meter.settle(entry, "")
+
     async def _work(self, work: Work) -> Last:
         self._admit(work)
         await self._read(work)

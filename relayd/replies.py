@@ -15,7 +15,7 @@ from relayd.model import Usage
 from relayd.policy.attempts import Attempts
 from relayd.sides import RawHeaders
 from relayd.wire.formats import FORMATS
-from relayd.wire.passthrough import Passthrough
+from relayd.wire.passthrough import BYTES_PER_TOKEN, Passthrough
 from relayd.work import Last, Work
 
 
@@ -55,7 +55,7 @@ def _finish_overflow(work: Work, attempt: Attempt, problem: RelayError | None) -
         return Last(client.abort)
     usage = FORMATS[call.format].tail_usage(b"".join(attempt.exchange.held))
     work.entry.outcome = "ok"
-    note_usage(work, usage, complete=True)
+    note_usage(work, usage, complete=True, produced=attempt.exchange.seen // BYTES_PER_TOKEN)
     return Last(client.end)
 
 
@@ -75,7 +75,9 @@ def _finish_stream(work: Work, attempt: Attempt, problem: RelayError | None) -> 
         broken = problem or BrokenStream("The upstream's stream ended before it was complete.")
         _note_failure(work, broken, started=True)
         rest += observer.error_event(broken, work.call.request_id)
-    note_usage(work, observer.usage, complete=entry.outcome == "ok")
+    # As one that fails before the first byte: the upstream's failure costs nothing.
+    if isinstance(problem, ClientGone) or not _is_empty(attempt):
+        note_usage(work, observer.usage, complete=entry.outcome == "ok")
     return Last(lambda: client.end(rest), len(rest))
 
 
@@ -106,7 +108,7 @@ def leave(work: Work) -> Last:
     if attempt is not None and exchange is not None:
         exchange.leave(served=served)
         # A failed attempt costs nothing, nor does one that we break off before anything came of it.
-        if exchange.sent and not attempt.failed and (work.client.gone or exchange.started):
+        if exchange.sent and not attempt.failed and (work.client.gone or not _is_empty(attempt)):
             _note_cut(work, attempt)
     if served:
         entry.outcome, entry.status = "ok", exchange.status if exchange is not None else 200
@@ -127,13 +129,23 @@ def unheard(work: Work, attempt: Attempt) -> None:
     work.entry.status = ClientGone.default_status
     if verdict is not None:
         _note_verdict(work, verdict, sum(map(len, exchange.held)))
-    elif attempt.problem is None or exchange.started:
+    elif attempt.problem is None or not _is_empty(attempt):
         _note_cut(work, attempt)
 
 
 def is_whole(observer: Passthrough | None) -> bool:
     """Whether a stream is complete: who has it was served."""
     return observer is not None and observer.complete and observer.failed is None
+
+
+def _is_empty(attempt: Attempt) -> bool:
+    """Whether no answer came at all, though a keep-alive may have opened the client's stream."""
+    exchange, observer = attempt.exchange, attempt.observer
+    if not exchange.started:
+        return True
+    if exchange.mode != "stream" or observer is None:
+        return False
+    return not (observer.opened or observer.usage is not None or observer.estimate_output())
 
 
 def _break_off(work: Work) -> Last:
@@ -148,7 +160,8 @@ def _break_off(work: Work) -> Last:
 
 
 def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int = 0) -> None:
-    """Enter what was consumed. `produced`: output tokens to assume when nobody reports any."""
+    """Enter what was consumed. `produced`: output tokens to assume when nobody reports any; what
+    generates no text has none."""
     entry, head, observer = work.entry, work.head, work.observer
     if entry.operation == "count_tokens" or head is None:
         return
@@ -157,6 +170,8 @@ def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int
         return
     if observer is not None and observer.seen:
         produced = observer.estimate_output()
+    elif entry.operation != "generate":
+        produced = 0  # a vector of numbers, however long
     if usage is not None:
         # The stream was cut: the input side is known, the output side at least what was seen.
         entry.usage, entry.usage_source = usage, "partial"
@@ -169,7 +184,7 @@ def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int
 def _note_verdict(work: Work, verdict: Verdict, size: int) -> None:
     """Enter what a whole reply consumed; one that is no answer has consumed nothing."""
     if verdict.outcome == "ok" or verdict.usage is not None:
-        note_usage(work, verdict.usage, complete=True, produced=size // 4)
+        note_usage(work, verdict.usage, complete=True, produced=size // BYTES_PER_TOKEN)
 
 
 def _note_cut(work: Work, attempt: Attempt) -> None:
@@ -177,7 +192,8 @@ def _note_cut(work: Work, attempt: Attempt) -> None:
     exchange, observer = attempt.exchange, attempt.observer
     if exchange.mode == "overflow":  # most of it went out, and maybe the usage with it
         usage = FORMATS[work.call.format].tail_usage(b"".join(exchange.held))
-        note_usage(work, usage, complete=usage is not None)
+        produced = exchange.seen // BYTES_PER_TOKEN
+        note_usage(work, usage, complete=usage is not None, produced=produced)
     else:
         note_usage(work, observer.usage if observer else None, complete=is_whole(observer))
 

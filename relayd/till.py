@@ -4,7 +4,7 @@
 the journal has its opening line before any upstream hears of it. `close` is its counterpart: what
 it really used is priced, the account pays, and the journal has the row before the last byte goes
 out. Neither waits, so on the loop each is atomic. What has no grant (a refusal, a typing error)
-costs nothing and leaves a row all the same.
+costs nothing and leaves a row all the same, as long as such rows are few.
 
 Who pays when a client leaves early is the group's matter: `estimate` charges what was produced as
 far as anyone knows, `free` nothing; to `drain` is the relay's part, which then closes later.
@@ -12,12 +12,14 @@ far as anyone knows, `free` nothing; to `drain` is the relay's part, which then 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from relayd.errors import NoUpstream, Refused
 from relayd.ledger.lines import Opening
 from relayd.model import Entry, Usage
-from relayd.policy.admission import Admission, Ask, Grant
+from relayd.policy.admission import NOBODY_ELSE, Admission, Ask, Grant
+from relayd.policy.buckets import TokenBucket
 from relayd.policy.calendar import Calendar
 from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Caller
@@ -28,6 +30,7 @@ from relayd.wire.head import Head
 from relayd.work import Work
 
 FREE = Price(Rates.of({}))
+STRANGERS = 600  # rows a minute for requests without a known key
 CROWDED = "The usage log cannot keep up; nothing is relayed unlogged."
 
 
@@ -36,6 +39,9 @@ class Ledger(Protocol):
 
     @property
     def full(self) -> bool: ...
+
+    @property
+    def crowded(self) -> bool: ...
 
     def open(self, opening: Opening) -> None: ...
 
@@ -66,6 +72,7 @@ class Till:
         self.prices = prices
         self.calendar = calendar
         self._ledger = ledger
+        self._strangers = TokenBucket(STRANGERS)
 
     def __repr__(self) -> str:
         return f"<Till {self.admission!r} {self.prices!r}>"
@@ -87,7 +94,7 @@ class Till:
         """
         caller, head, entry = work.caller, work.head, work.entry
         assert caller is not None and head is not None
-        ask = self._ask(caller, head, entry)
+        ask = self._ask(caller, head, work)
         moment = entry.started_at
         try:
             grant = self.admission.admit(ask, now, moment)
@@ -105,13 +112,19 @@ class Till:
         if caller.is_limited:
             work.limits = self._limits(work, caller, now)
 
-    def _ask(self, caller: Caller, head: Head, entry: Entry) -> Ask:
-        if entry.operation == "count_tokens":  # that costs nothing, and uses no tokens
+    def _ask(self, caller: Caller, head: Head, work: Work) -> Ask:
+        if work.entry.operation == "count_tokens":  # that costs nothing, and uses no tokens
             return Ask(caller, head.model, FREE, 0, 0, 0)
-        most = 0 if entry.operation == "embed" else head.max_output
-        price = self.prices.find(head.model)
-        size = len(head.body)
-        return Ask(caller, head.model, price, head.input_estimate, size, most, head.choices)
+        most = 0 if work.entry.operation == "embed" else head.max_output
+        price, fallbacks = self.prices.find(head.model), self._fallbacks(work)
+        size, tokens = len(head.body), head.input_estimate
+        return Ask(caller, head.model, price, tokens, size, most, head.choices, fallbacks)
+
+    def _fallbacks(self, work: Work) -> Mapping[str, Price]:
+        if work.attempts is None or not work.attempts.fallbacks:
+            return NOBODY_ELSE
+        prices = {name: self.prices.find(name) for name in work.attempts.fallbacks}
+        return {name: price for name, price in prices.items() if price is not None}
 
     def _limits(self, work: Work, caller: Caller, now: float) -> RawHeaders:
         standing = self.admission.standing(caller, now)
@@ -130,14 +143,20 @@ class Till:
                 self._learn(work)
             self._ledger.add(entry)
         else:
-            self.note(entry)
+            self.note(entry, now)
 
-    def note(self, entry: Entry) -> None:
-        """Keep the row of what was never let in, if there is room: a failing store must not be
-        filled up by it."""
-        if not self._ledger.full:
-            entry.day = self.calendar.day(entry.started_at)
-            self._ledger.add(entry)
+    def note(self, entry: Entry, now: float) -> None:
+        """Keep the row of what was never let in, if there is plenty of room: half of it is for who
+        pays. Of strangers, who carry no key that is known, only some are kept: else anybody could
+        fill the disk."""
+        if self._ledger.crowded:
+            return
+        if entry.key_id is None:
+            if not self._strangers.fits(1, now):
+                return
+            self._strangers.take(1, now)
+        entry.day = self.calendar.day(entry.started_at)
+        self._ledger.add(entry)
 
     def _cost(self, work: Work, grant: Grant) -> int:
         entry, group = work.entry, grant.caller.group
@@ -147,7 +166,7 @@ class Till:
             return 0
         price = grant.price
         if work.attempts is not None and work.attempts.fell_back:
-            price = self.prices.find(work.attempts.route.asked)
+            price = grant.ask.fallbacks.get(work.attempts.route.asked)
         return 0 if price is None else charged(price.cost(entry.usage), group.multiplier)
 
     def _learn(self, work: Work) -> None:

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from relayd.accounts import DEFAULT_GROUP, Group
+from relayd import bookkeeping
+from relayd.accounts import DEFAULT_GROUP, Group, Key
 from relayd.bookkeeping import FLUSH_TIMEOUT, PRUNED_EVERY, SAVED_EVERY, Bookkeeping, Keeping, Terms
 from relayd.errors import Refused
 from relayd.ledger.journal import journal_directory
@@ -26,7 +30,9 @@ from relayd.ledger.segment import segment_path
 from relayd.model import Entry, Usage
 from relayd.money import DOLLAR
 from relayd.policy.calendar import Calendar
+from relayd.policy.keys import Directory
 from relayd.policy.prices import Price, PriceBook, Rates
+from relayd.store import keys
 from relayd.store.base import DatabaseTooNew, NewKey, StoreError, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
 from relayd.tasks import Tasks
@@ -449,6 +455,57 @@ def test_what_is_in_flight_and_spent_outlives_a_look_at_the_store(tmp_path: Path
             assert balances.available(account) == 9 * DOLLAR - 5
             assert "LedgerWriter" in repr(books)
             assert books.till.admission.balances is balances
+
+    run(work)
+
+
+@pytest.mark.parametrize("fsync", [0.0, 1.0])
+def test_the_journal_goes_when_the_store_is_on_the_platter_where_that_was_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: float
+) -> None:
+    seen: list[tuple[str, bool]] = []  # what was synced, and whether the journal's file was there
+    left = segment_path(journal_directory(tmp_path / "db"), 1)
+    fdatasync = os.fdatasync
+
+    def watched(fd: int) -> None:
+        seen.append((Path(os.readlink(f"/proc/self/fd/{fd}")).name, left.exists()))
+        fdatasync(fd)
+
+    async def work() -> None:
+        await account_with(tmp_path, 10)
+        crashed(tmp_path, closing_line(row(1)))
+        monkeypatch.setattr(os, "fdatasync", watched)
+        async with opened(tmp_path, keeping=FAST._replace(fsync=fsync)) as books:
+            promised = [("db-wal", True)] if fsync else []
+            assert seen == promised, "after a crash"
+            books.ledger.open(opening(2, cost=7))
+            books.ledger.add(row(2))
+        assert not left.exists()
+        assert [one for one in seen if one[0] == "db-wal"] == 2 * promised, "at the end"
+
+    run(work)
+
+
+def test_keys_are_made_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand of them would keep every request waiting for a third of a second."""
+    threads: set[str] = set()
+
+    class Watched(Directory):
+        def __init__(self, keys: Iterable[Key], groups: Iterable[Group] = ()) -> None:
+            threads.add(threading.current_thread().name)
+            super().__init__(keys, groups)
+
+    async def work() -> None:
+        await account_with(tmp_path, 10)
+        async with opened(tmp_path) as books:
+            monkeypatch.setattr(bookkeeping, "Directory", Watched)
+            monkeypatch.setattr(keys, "Key", made)
+            await books.refresh()
+            assert threads and "MainThread" not in threads
+
+    def made(*args: Any, **kwargs: Any) -> Key:
+        threads.add(threading.current_thread().name)
+        return Key(*args, **kwargs)
 
     run(work)
 

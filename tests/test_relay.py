@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from relayd.errors import BadReply, ConnectFailed, NoAnswer, RelayError
+from relayd.model import Entry
 from relayd.replies import error_headers
 from relayd.upstream.connection import StaleConnection
 from tests.support.relay_parts import TOO_LARGE, Stage, settled
@@ -274,11 +275,26 @@ def test_a_full_log_refuses_and_is_not_filled_further() -> None:
 
     async def work() -> None:
         stage = Stage()
-        stage.ledger.full = True
+        stage.ledger.full = stage.ledger.crowded = True
         client = stage.client(b'{"model":"same","messages":[]}')
         await settled(stage.serve(client))
         assert client.status == 503
         assert (stage.ledger.rows, stage.meter.rules) == ([], [""])
+
+    asyncio.run(work())
+
+
+def test_a_flood_without_a_key_is_answered_and_counted_and_keeps_few_rows() -> None:
+    async def work() -> None:
+        stage = Stage()
+        clients = [stage.client(b"{}") for _ in range(700)]
+        for client in clients:
+            await settled(stage.serve(client, credential="sk-nobody"))
+        for _ in range(700):
+            stage.relay.note(Entry("bad", 1.0, status=400, outcome="bad_request"))
+        assert {client.status for client in clients} == {401}
+        assert len(stage.meter.rules) == 1400
+        assert 600 <= len(stage.ledger.rows) < 1400  # and ten more a second
 
     asyncio.run(work())
 

@@ -17,6 +17,7 @@ import pytest
 from relayd.errors import BadReply, ConnectFailed, NoAnswer
 from relayd.model import KeyLimits, UpstreamKey
 from relayd.policy.pool import Wanted
+from relayd.policy.prices import Price, PriceBook, Rates
 from relayd.routing import ModelRouting, RetryRules, Routing, WaitingRules
 from tests.support.relay_parts import NotingClient, Stage, settled
 from tests.support.speech import SPEECHES
@@ -163,6 +164,54 @@ def test_another_model_answers_when_nobody_serves_the_one_asked_for() -> None:
         assert (b"x-relayd-model", b"other") in client.headers
         assert orjson.loads(spare.requests[0].partition(b"\r\n\r\n")[2])["model"] == "other"
         assert (stage.row.model_asked, stage.row.model_used) == ("public", "other")
+        ended_well(stage)
+
+    run(work)
+
+
+DEAR = Price(Rates.of({"input": 1000, "output": 1000}))
+
+
+def falling_back(granted: int) -> Stage:
+    """A stage whose model is free, falls back to one that is not, and whose balance is `granted`
+    pico-dollars."""
+    routing = Routing(models=(ModelRouting("public", fallbacks=("other",)),))
+    stage = Stage(
+        routing=routing, names=("up", "spare"), fallback="other", prices=[("other", DEAR)]
+    )
+    stage.balances.set_granted({3: granted})
+    return stage
+
+
+def test_a_model_without_a_price_does_not_fall_back_to_one_that_nobody_pays_for() -> None:
+    """Five such requests left a tenth of a cent at minus 45 cents."""
+
+    async def work() -> None:
+        stage = falling_back(granted=1_000)
+        client, task = await begin(stage)
+        await settled(task)
+
+        assert client.status == 402
+        assert asked(stage) == ["up: 0", "spare: 0"]
+        ended_well(stage)
+
+    run(work)
+
+
+def test_a_fallback_is_paid_for_at_its_price_when_the_request_began() -> None:
+    async def work() -> None:
+        stage = falling_back(granted=10**9)
+        _, task = await begin(stage)
+        sink = await stage.pool.next_sink()
+        reserved = stage.balances.account(3).reserved
+        stage.till.prices = PriceBook([("other", Price(Rates(), request=1))])
+        answer(sink, 503, OVERLOADED)
+        answer(await stage.connections["spare"].next_sink())
+        await settled(task)
+
+        assert stage.row.cost == 12 * 1000
+        assert stage.row.cost <= reserved
+        assert stage.balances.account(3).reserved == 0
         ended_well(stage)
 
     run(work)

@@ -289,7 +289,7 @@ def test_a_row_counts_to_the_day_on_which_its_request_began(zone: str, day: int)
 def test_a_refused_request_has_a_row_unless_there_is_no_room(counter: Counter) -> None:
     first, second = counter.work(), counter.work()
     counter.close(first)
-    counter.ledger.full = True
+    counter.ledger.crowded = True  # long before it is full: the rest is for who was let in
     counter.close(second)
 
     assert counter.ledger.rows == [first.entry]
@@ -297,10 +297,28 @@ def test_a_refused_request_has_a_row_unless_there_is_no_room(counter: Counter) -
 
 def test_a_request_that_was_let_in_has_its_row_whatever_the_room(counter: Counter) -> None:
     work = counter.opened()
-    counter.ledger.full = True
+    counter.ledger.full = counter.ledger.crowded = True
     counter.close(work, USAGE)
 
     assert counter.ledger.rows == [work.entry]
+
+
+def test_of_strangers_so_many_rows_a_minute_are_kept_and_of_others_all(counter: Counter) -> None:
+    """Anybody could fill the disk, and hide what went wrong, without so much as a key."""
+
+    def note(key_id: int | None, now: float) -> None:
+        counter.till.note(Entry("r", NOON, key_id), now)
+
+    for _ in range(700):
+        note(None, START)
+    assert len(counter.ledger.rows) == 600
+    for _ in range(25):
+        note(KEY, START)
+    assert len(counter.ledger.rows) == 625
+    for tenth in range(1, 11):
+        note(None, START + tenth / 10)
+        note(None, START + tenth / 10)
+    assert len(counter.ledger.rows) == 635
 
 
 # --- estimates ------------------------------------------------------------------------------------

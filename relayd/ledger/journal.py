@@ -10,8 +10,10 @@ line is left for every request that is open. When the disk or the journal's own 
 `full` is true, admission answers 503, and the open requests still end in the books. Should a write
 fail nevertheless, the closing line waits in memory until `retry` succeeds or the store has its row.
 
-A file whose every request is in the store is deleted, whichever it is. An opening may so outlive
-its closing; read back, it makes a row that the store has already and leaves as it is.
+A file whose every request is in the store, and there on the platter (`secure`), is deleted,
+whichever it is. An opening may so outlive its closing; read back, it makes a row that the store has
+already and leaves as it is. Requests that stay open for long would each keep a file: when room gets
+scarce, `gather` writes their openings again, into the current one.
 
 The loop's thread writes lines and only lines. What may wait for the disk - bringing it to the
 platter, closing, deleting - is handed to `tidy`, which may run in another thread.
@@ -22,16 +24,19 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from relayd.errors import NoUpstream
 from relayd.ledger.lines import LONGEST, Opening, closing_line, opening_line
+from relayd.ledger.lock import beside
 from relayd.ledger.segment import Disk, Segment, segment_path
 from relayd.model import Entry
 
 _log = logging.getLogger(__name__)
+
+_NEVER_OPENED = None, b""
 
 
 class JournalFull(NoUpstream):
@@ -53,7 +58,7 @@ class Sizes:
 
 def journal_directory(database: Path) -> Path:
     """Where the journal of a database is."""
-    return database.with_name(f"{database.name}.journal")
+    return beside(database, "journal")
 
 
 class Journal:
@@ -62,14 +67,22 @@ class Journal:
     Arguments:
         directory: the folder, made where there is none; OSError when that fails. Files that are
             there already are left alone: they are for `replay`.
+        secure: brings to the platter what the store was given, waits for it, and raises OSError;
+            called, in the thread of `tidy`, before files go. None: nobody was promised that.
     """
 
     def __init__(
-        self, directory: Path, sizes: Sizes | None = None, disk: Disk | None = None
+        self,
+        directory: Path,
+        sizes: Sizes | None = None,
+        disk: Disk | None = None,
+        *,
+        secure: Callable[[], None] | None = None,
     ) -> None:
         self.directory = directory
         self._sizes = sizes or Sizes()
         self._disk = disk or Disk()
+        self._secure = secure
         self._usable = self._sizes.segment - LONGEST  # what a file surely holds of any lines
         self._number = _last_number(directory)
         self._segments: set[Segment] = set()  # all that take up room
@@ -78,7 +91,7 @@ class Journal:
         self._doomed: deque[Segment] = deque()  # the store has all of it: for `tidy`
         self._tidying = threading.Lock()
         self._current: Segment | None = None
-        self._opened: dict[str, Segment] = {}  # requests in flight
+        self._opened: dict[str, tuple[Segment, bytes]] = {}  # requests in flight, their openings
         self._settled: dict[str, tuple[Segment, ...]] = {}  # ended, not yet in the store
         self._unwritten: dict[str, bytes] = {}  # closing lines that no file took
         self._problem = ""
@@ -110,12 +123,12 @@ class Journal:
             self._get_full()
             raise self._refusal()
         segment.pending += 1
-        self._opened[opening.request_id] = segment
+        self._opened[opening.request_id] = segment, line
 
     def settled(self, entry: Entry) -> None:
         """Write down what a request came to, at once if any file takes it; never raises."""
         line = closing_line(entry)
-        opening = self._opened.pop(entry.request_id, None)
+        opening, _ = self._opened.pop(entry.request_id, _NEVER_OPENED)
         # The room of those that were let in is theirs; one that never was must not take it.
         allowed = opening is not None or (not self.full and self._has_room(len(line)))
         segment = self._put(line) if allowed else None
@@ -161,8 +174,37 @@ class Journal:
 
         Old lines are harmless as long as the store has their rows. It does not keep them for ever.
         """
-        if self._current is not None and self._current.offset:
+        current = self._current
+        # The rest of a file may be owed to open requests: then it is not given up.
+        if current is not None and current.offset and self._has_room(self._left()):
             self._rotate()
+
+    def gather(self) -> None:
+        """Write the openings that alone keep a file once more: to be called now and then.
+
+        Only where more than half of the bound is used, and where that halves what they take.
+        """
+        if 2 * len(self._segments) * self._sizes.segment <= self._sizes.bound:
+            return
+        held: dict[Segment, dict[str, bytes]] = {}
+        for request_id, (segment, line) in self._opened.items():
+            held.setdefault(segment, {})[request_id] = line
+        for segment, lines in held.items():
+            alone = segment.pending == len(lines) and segment is not self._current
+            worth = 2 * sum(map(len, lines.values())) <= self._usable
+            if alone and worth and not self._write_again(segment, lines):
+                return
+
+    def _write_again(self, segment: Segment, lines: dict[str, bytes]) -> bool:
+        for request_id, line in lines.items():
+            other = self._put(line) if self._has_room(len(line)) else None
+            if other is None:
+                return False
+            other.pending += 1
+            self._opened[request_id] = other, line
+            segment.pending -= 1
+        self._doomed.append(segment)
+        return True
 
     # --- room -----------------------------------------------------------------------------------
 
@@ -176,9 +218,12 @@ class Journal:
         return True
 
     def _room(self) -> int:
+        return self._left() + len(self._spares) * self._usable
+
+    def _left(self) -> int:
+        """What the current file still holds."""
         current = self._current
-        left = current.end - current.offset if current is not None else 0
-        return left + len(self._spares) * self._usable
+        return max(current.end - current.offset, 0) if current is not None else 0
 
     def _maybe_create(self) -> Segment | None:
         if (len(self._segments) + 1) * self._sizes.segment > self._sizes.bound:
@@ -221,10 +266,12 @@ class Journal:
         return True
 
     def _maybe_give_up_current(self) -> None:
-        """A file that the store has all of is worth more as the room for the next one."""
+        """A file that the store has all of is worth more as the room for the next one; unless its
+        rest is owed to open requests, whose lines stand in other files."""
         current = self._current
-        if current is not None and not current.pending and current.offset:
-            self._retire(current)
+        if current is None or current.pending or not current.offset or self._opened:
+            return
+        self._retire(current)
 
     def _retire(self, segment: Segment) -> None:
         """A file gets no more lines."""
@@ -252,17 +299,26 @@ class Journal:
         nowhere else.
         """
         with self._tidying:
+            doomed = len(self._doomed)  # of others, lines may be written again after the sync
             try:
-                self._delete_doomed()
-                self._sync(sync)
+                self._sync(sync or bool(doomed and self._secure))
+                if doomed and self._secure:
+                    self._secure()
             except OSError as error:
                 _log.error("journal: cannot be brought to the disk: %s", error)
+            else:
+                self._delete_doomed(doomed)
 
-    def _delete_doomed(self) -> None:
-        while self._doomed:
+    def _delete_doomed(self, count: int) -> None:
+        for _ in range(count):
             segment = self._doomed.popleft()
-            segment.delete()
-            self._segments.discard(segment)
+            try:
+                segment.delete()
+            except OSError as error:
+                self._doomed.append(segment)  # it takes up room until it is gone
+                _log.error("journal: a file cannot be deleted: %s", error)
+            else:
+                self._segments.discard(segment)
 
     def _sync(self, sync: bool) -> None:
         # The current one first: should it retire meanwhile, it is among the retired below.

@@ -35,8 +35,14 @@ class Lock:
 
 
 def lock_path(database: Path) -> Path:
-    """Where the lock of a database is."""
-    return database.with_name(f"{database.name}.lock")
+    """Where the lock of a database is, the same whichever link leads to the database."""
+    return beside(database, "lock")
+
+
+def beside(database: Path, suffix: str) -> Path:
+    """A file of ours next to the database's own, where SQLite, too, keeps what belongs to it."""
+    file = Path(os.path.realpath(database))
+    return file.with_name(f"{file.name}.{suffix}")
 
 
 def lock(database: Path) -> Lock:

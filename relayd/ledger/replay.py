@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,15 +105,23 @@ class Replay:
             _log.warning("journal: the last line of %s is cut off", path.name)
 
 
-async def recover(directory: Path, store: EntrySink, patience: float = 60.0) -> Recovered:
+async def recover(
+    directory: Path,
+    store: EntrySink,
+    patience: float = 60.0,
+    *,
+    secure: Callable[[], None] | None = None,
+) -> Recovered:
     """Bring what a journal left behind into the store; the folder need not exist.
 
-    Raises what the store raises if it takes no rows for `patience` seconds: nothing is lost then,
-    the next start tries again.
+    Raises what the store raises if it takes no rows for `patience` seconds, and what `secure`
+    raises (see Journal): nothing is lost then, the next start tries again.
     """
     replay = Replay(directory)
     for batch in replay.batches():
         await _offer(batch, store, patience)
+    if secure is not None:
+        await asyncio.to_thread(secure)
     replay.done()
     found = replay.found
     if any(found):

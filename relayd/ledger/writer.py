@@ -50,6 +50,8 @@ class Notes(Protocol):
 
     def turn(self) -> None: ...
 
+    def gather(self) -> None: ...
+
     def tidy(self, *, sync: bool = True) -> None: ...
 
     def close(self, *, sync: bool = True) -> None: ...
@@ -115,6 +117,11 @@ class LedgerWriter:
         return len(self._rows) >= self._bound or self._journal.full
 
     @property
+    def crowded(self) -> bool:
+        """Half full: what can do without a row has none, so that it crowds nobody out."""
+        return 2 * len(self._rows) >= self._bound or self._journal.full
+
+    @property
     def failing(self) -> bool:
         """The store refused the last batch."""
         return self._failures > 0
@@ -155,6 +162,7 @@ class LedgerWriter:
             if unturned >= self._turn:
                 unturned = 0.0
                 self._journal.turn()
+            self._journal.gather()
             due = bool(self._sync) and unsynced >= self._sync
             if due:
                 unsynced = 0.0

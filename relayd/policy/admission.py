@@ -12,9 +12,10 @@ beyond its reservation is paid only as far as there is something left, and the r
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import ceil
+from types import MappingProxyType
 from typing import NamedTuple
 
 from relayd.accounts import NO_CAPS, Caps
@@ -29,6 +30,10 @@ from relayd.policy.keys import LONGEST_SHOWN, Caller
 from relayd.policy.prices import Price, charged
 
 DEFAULT_OUTPUT = 4096
+# Counts come from strangers, and a minute's tokens must not be gone for years by one of them.
+MOST_CHOICES = 128  # for which tokens are taken; money is reserved for all
+MOST_OWED = 10  # minutes of its tokens that one settlement may leave a limit owing
+NOBODY_ELSE: Mapping[str, Price] = MappingProxyType({})
 KEY, ACCOUNT = "this API key", "this account"
 WINDOWS = {"day": "a day", "month": "a month", "ever": "in all"}
 
@@ -44,6 +49,8 @@ class Ask(NamedTuple):
         bytes_in: the size of the body: more tokens than that it cannot have.
         max_out: the most output tokens of one reply; None where the request does not say.
         choices: replies that are asked for.
+        fallbacks: the prices of other models that may answer, by name. The account pays for the one
+            that did, so what is reserved is for the dearest.
     """
 
     caller: Caller
@@ -53,6 +60,7 @@ class Ask(NamedTuple):
     bytes_in: int
     max_out: int | None = None
     choices: int = 1
+    fallbacks: Mapping[str, Price] = NOBODY_ELSE
 
 
 class Party(NamedTuple):
@@ -170,13 +178,14 @@ class Admission:
         key, account = self._parties(caller)
         balanced = group.balance != "off" and self.needs_balance(caller)
         reserved = opening = 0
-        if ask.price is not None:
-            reserved, needed = _reservation(ask, ask.price, output)
+        if ask.price is not None or ask.fallbacks:
+            reserved, needed = _reservation(ask, output)
             if needed:
                 self._check_money(caller, needed, balanced, moment)
+        if ask.price is not None:
             opening = _opening_cost(ask, ask.price, reserved)
         # What is asked for is seldom used up; the truth is counted at the end.
-        tokens = ask.tokens_in + min(output, self._default_output) * ask.choices
+        tokens = ask.tokens_in + min(output, self._default_output) * min(ask.choices, MOST_CHOICES)
         key.allowance.check(tokens, now)
         account.allowance.check(tokens, now)
 
@@ -256,9 +265,10 @@ class Admission:
             return 0, 0
         grant.ended = True
         key, account = grant.key, grant.account
-        delta = 0 if tokens is None else tokens - grant.tokens
-        key.allowance.end(delta, now)
-        account.allowance.end(delta, now)
+        delta = 0 if tokens is None else max(tokens, 0) - grant.tokens
+        for allowance in (key.allowance, account.allowance):
+            tpm = allowance.limits.tpm
+            allowance.end(delta if tpm is None else min(delta, tpm * MOST_OWED), now)
         key.spending.reserved -= grant.reserved
         account.spending.reserved -= grant.reserved
         paid = cost = max(cost, 0)
@@ -302,15 +312,19 @@ class Admission:
         return party.allowance.in_flight if party is not None else 0
 
 
-def _reservation(ask: Ask, price: Price, output: int) -> tuple[int, int]:
+def _reservation(ask: Ask, output: int) -> tuple[int, int]:
     """What is set aside for a request, and what has to be there; nothing for a free one.
 
     With `strict` that is the most it can cost, where a token is at least a byte. Otherwise it is
     what it may cost by the estimate, up to the group's bound, and at least the smallest amount.
+    Whichever model answers: it is that of the dearest.
     """
     group = ask.caller.group
     size = ask.bytes_in if group.strict else ask.tokens_in
-    amount = charged(price.ceiling(size, output * ask.choices), group.multiplier)
+    raw = 0 if ask.price is None else ask.price.ceiling(size, output * ask.choices)
+    for price in ask.fallbacks.values():
+        raw = max(raw, price.ceiling(size, output * ask.choices))
+    amount = charged(raw, group.multiplier)
     if not amount:
         return 0, 0
     most = group.reserve_cap

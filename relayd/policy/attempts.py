@@ -97,6 +97,11 @@ class Attempts:
     def __repr__(self) -> str:
         return f"<Attempts {self.count} tried={self._tried} at={self.route.asked}>"
 
+    @property
+    def fallbacks(self) -> list[str]:
+        """The models that may answer instead of the one asked for."""
+        return [route.asked for route in self._routes[1:]]
+
     def next(self, now: float) -> Lease:
         """The next to ask.
 

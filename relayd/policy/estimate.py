@@ -4,8 +4,8 @@ Every reply that reports its usage is an example: so many bytes of prompt were s
 model two sums are kept, of bytes and of tokens, and both fade by a sixty-fourth with each example,
 so the ratio follows what clients send now. It starts at four bytes a token, which the first few
 examples outweigh. An example beyond 1 to 16 bytes a token (an image in base64, a prompt that the
-provider keeps) counts as the nearer of these. At most a thousand models are known; the one that
-was learned from longest ago makes room.
+provider keeps) counts as the nearer of these, and none weighs more than 4,000 tokens. At most a
+thousand models are known; the one that was learned from longest ago makes room.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ MODELS = 1000
 LONGEST_NAME = 256
 FADING = 1 - 1 / 64
 START = 200.0  # tokens that the usual ratio weighs at first
+HEAVIEST = 4000.0  # tokens that one example weighs at most
 LARGEST = 2.0**40  # bytes or tokens in one example; more is garbage
 
 
@@ -59,7 +60,12 @@ class Estimates:
             known = (START * USUAL, START)
             self._make_room()
         counted = min(max(tokens, size / MOST), size / LEAST)
-        self._sums[model] = (known[0] * FADING + size, known[1] * FADING + counted)
+        # Models are everybody's: one padded prompt must not move the others' estimates.
+        share = min(1.0, HEAVIEST / counted)
+        self._sums[model] = (
+            known[0] * FADING + size * share,
+            known[1] * FADING + counted * share,
+        )
         self.dirty = True
 
     def snapshot(self) -> dict[str, tuple[float, float]]:

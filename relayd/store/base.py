@@ -14,7 +14,7 @@ pico-dollars, days are numbers such as 20261121.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -126,7 +126,8 @@ class Page:
 @dataclass(frozen=True, slots=True)
 class ChangeFilter:
     """Which lines of the audit table: `action` from its start on ("key." for all of keys),
-    `subject` by what it contains, times as [since, until)."""
+    `subject` by whole words of it
+    ("3", "laptop", "key 3 laptop"), times as [since, until)."""
 
     actor: str | None = None
     action: str | None = None
@@ -301,8 +302,8 @@ class CreditStore(Protocol):
     async def key_spent(self, since_day: int) -> dict[int, dict[int, int]]:
         """Key id to day to what was paid for its requests on that day, from `since_day` on."""
 
-    async def key_spent_ever(self) -> dict[int, int]:
-        """The same of all days together."""
+    async def key_spent_ever(self, keys: Collection[int] | None = None) -> dict[int, int]:
+        """Key id to what was paid for its requests on all days, of these keys or of all."""
 
     async def audit(
         self,
@@ -339,9 +340,11 @@ class UsageStore(Protocol):
         until: float | None,
         by: tuple[str, ...],
         filters: UsageFilter = EVERY_REQUEST,
+        *,
+        limit: int | None = None,
     ) -> list[UsageRow]:
         """The report over requests started in [since, until): by day if that is asked for,
-        else most requests first.
+        else most requests first; its first `limit` lines, or all. Whoever is cancelled stops it.
 
         `by` names DIMENSIONS; with none, one row over everything. Raises ValueError for another
         name, NotFound for an unknown key or account of `filters`.

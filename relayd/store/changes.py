@@ -55,11 +55,12 @@ class ChangeTable(Database):
         where.add("id < ?", before)
         where.add("actor = ?", filters.actor)
         where.add("instr(action, ?) = 1", filters.action)
-        where.add("instr(subject, ?)", filters.subject)
+        whole_words = "instr(' ' || subject || ' ', ' ' || ? || ' ')"
+        where.add(whole_words, filters.subject)
         where.add("at >= ?", filters.since)
         where.add("at < ?", filters.until)
         query = f"SELECT {_COLUMNS} FROM audit WHERE {where} ORDER BY id DESC LIMIT ?"
-        return [_change(row) for row in await self._read(query, *where.values, max(limit, 0))]
+        return [_change(row) for row in await self._search(query, *where.values, max(limit, 0))]
 
 
 _COLUMNS = "id, at, actor, action, subject, before, after"

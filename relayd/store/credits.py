@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import aiosqlite
@@ -19,6 +19,14 @@ from relayd.store.where import Where
 
 _COST = ", ".join(f"sum({name})" for name in COST)
 _COLUMNS = "id, account_id, amount, kind, reason, actor, created_at"
+# The sums are sorted by day, then key: one step for each day and key, not one for every line.
+_SPENT_BY_SOME = f"""WITH RECURSIVE days(day) AS (
+    SELECT min(day) FROM usage_daily_keys
+    UNION ALL
+    SELECT (SELECT min(day) FROM usage_daily_keys s WHERE s.day > days.day)
+    FROM days WHERE days.day IS NOT NULL)
+SELECT key_id, {_COST} FROM days CROSS JOIN usage_daily_keys USING (day)
+WHERE key_id IN ({{keys}}) GROUP BY key_id"""
 
 
 class CreditTable(AccountTable):
@@ -80,10 +88,14 @@ class CreditTable(AccountTable):
             )
         )
 
-    async def key_spent_ever(self) -> dict[int, int]:
-        rows = await self._read(
-            f"SELECT key_id, {_COST} FROM usage_daily_keys WHERE key_id <> 0 GROUP BY key_id"
-        )
+    async def key_spent_ever(self, keys: Collection[int] | None = None) -> dict[int, int]:
+        if keys is None:
+            query = (
+                f"SELECT key_id, {_COST} FROM usage_daily_keys WHERE key_id <> 0 GROUP BY key_id"
+            )
+        else:
+            query = _SPENT_BY_SOME.format(keys=", ".join(map(str, map(int, keys))))
+        rows = await self._read(query)
         return {key_id: whole(*spent) for key_id, *spent in rows}
 
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 
 LAST_MOMENT = 253_402_300_799.0  # 9999-12-31, the last day that four digits of a year can say
 LAST_DAY = 99991231
+# From here on some zone has no day after the day, which a calendar wants to know.
+LAST_DAYS = LAST_MOMENT - 2 * 86_400.0
 _WESTERNMOST = 12 * 3600  # seconds that the latest zone is behind UTC
 
 

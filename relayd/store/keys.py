@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,9 @@ class KeyTable(AccountTable):
         return key, secret
 
     async def keys(self) -> list[Key]:
-        return [_key(row) for row in await self._read(f"{_KEYS} ORDER BY k.id")]
+        rows = await self._read(f"{_KEYS} ORDER BY k.id")
+        # Ten thousand take a quarter of a second, in which the loop must not stand still.
+        return await asyncio.to_thread(lambda: [_key(row) for row in rows])
 
     async def keys_page(self, page: Page = FIRST_PAGE) -> list[Key]:
         where = Where()

@@ -63,10 +63,12 @@ class Wanted:
     Arguments:
         by: DIMENSIONS to group by.
         fits: column of the sums and the value that it must have.
+        maybe_limit: at most so many lines, the first ones; None is all.
     """
 
     by: tuple[str, ...]
     fits: tuple[tuple[str, object], ...] = ()
+    maybe_limit: int | None = None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -125,7 +127,9 @@ def _report(wanted: Wanted, sources: Sequence[Query]) -> Query:
     day_first = "g.day, " if "day" in wanted.by else ""
     order = f" ORDER BY {day_first}g.requests DESC, {places}" if columns else ""
     parameters = (*(p for source in sources for p in source.parameters), *(v for _, v in fits))
-    return Query(f"SELECT {shown}{_SHOWN_MEASURES} FROM ({grouped}) g{order}", parameters)
+    limit = -1 if wanted.maybe_limit is None else wanted.maybe_limit
+    text = f"SELECT {shown}{_SHOWN_MEASURES} FROM ({grouped}) g{order} LIMIT ?"
+    return Query(text, (*parameters, limit))
 
 
 # Exact: what is summed is bounded, or in two columns (`rollup`). NULL when no count is known.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Mapping, Sequence
 
 from relayd.model import Entry
@@ -15,7 +17,7 @@ from relayd.store.base import (
     UsageRow,
 )
 from relayd.store.batches import SETTLE
-from relayd.store.days import LAST_DAY, begun_everywhere, within
+from relayd.store.days import LAST_DAY, LAST_DAYS, begun_everywhere, within
 from relayd.store.keys import KeyTable
 from relayd.store.verify import differences
 from relayd.store.where import Where
@@ -24,6 +26,9 @@ _MOMENT = 0.001  # seconds; dates are told to the microsecond, and floats no bet
 
 # Rows that are deleted in one transaction: the ledger's own waits no longer than that takes.
 PRUNED_AT_ONCE = 5000
+
+# Lines of a report that are made before others of the loop have their turn.
+ROWS_AT_ONCE = 500
 
 
 class UsageTable(KeyTable):
@@ -41,22 +46,29 @@ class UsageTable(KeyTable):
         until: float | None,
         by: tuple[str, ...],
         filters: UsageFilter = EVERY_REQUEST,
+        *,
+        limit: int | None = None,
     ) -> list[UsageRow]:
-        wanted = reports.Wanted(by, await self._fits(filters))
+        wanted = reports.Wanted(by, await self._fits(filters), limit)
         days = await self.usage_days(since, until)
         query = reports.exact(wanted, since, until)
         if days:  # a report without an end takes the last months whole
             query = reports.in_days(wanted, days[0], LAST_DAY if until is None else days[1])
-        rows = await self._read(query.text, *query.parameters)
-        return [reports.usage_row(row, len(by)) for row in rows]
+        rows = await self._search(query.text, *query.parameters)
+        found: list[UsageRow] = []
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            some = rows[first : first + ROWS_AT_ONCE]
+            found += [reports.usage_row(row, len(by)) for row in some]
+            await asyncio.sleep(0)
+        return found
 
     async def usage_days(self, since: float, until: float | None) -> tuple[int, int] | None:
         newest, newest_day, pruned_before = (await self._read(_EXTENT))[0]
-        first_day = self._day_of(within(since))
+        first_day = self._day_at(since)
         if until is None:
             until, last_day = newest, newest_day
         else:
-            last_day = self._day_of(within(until - _MOMENT))  # the moment itself is left out
+            last_day = self._day_at(until - _MOMENT)  # the moment itself is left out
         if until - since <= LONGEST_EXACT_REPORT and first_day >= pruned_before:
             return None
         return first_day, max(first_day, last_day)
@@ -82,7 +94,8 @@ class UsageTable(KeyTable):
             started_at = await self._started_at(before)
             where.add("(u.started_at, u.request_id) < (?, ?)", started_at, before)
         query = log.newest_first(str(where))
-        return [log.entry_of(row) for row in await self._read(query, *where.values, max(limit, 0))]
+        found = await self._search(query, *where.values, max(limit, 0))
+        return [log.entry_of(row) for row in found]
 
     async def verify(self) -> list[str]:
         async with self._snapshot() as db:
@@ -90,15 +103,17 @@ class UsageTable(KeyTable):
 
     async def prune(self, before_day: int) -> int:
         begun = begun_everywhere(before_day)
-        deleted, more = 0, True
-        while more:
-            async with self._transaction() as db:
-                # First of all that the rows are going: sums of those days stand alone from now on.
-                update = "UPDATE usage_pruned SET before_day = max(before_day, ?)"
-                await db.execute(update, (before_day,))
-                done = await db.execute(_DELETE, (begun, before_day, PRUNED_AT_ONCE))
-                more = done.rowcount == PRUNED_AT_ONCE
-                deleted += done.rowcount
+        async with self._transaction() as db:
+            # First of all that the rows are going: sums of those days stand alone from now on.
+            update = "UPDATE usage_pruned SET before_day = max(before_day, ?)"
+            await db.execute(update, (before_day,))
+        deleted, last = 0, (-math.inf, "")
+        # Looked for beside the ledger, which waits for nothing but the deletion of what was found.
+        while found := await self._read(_NEXT, *last, begun, PRUNED_AT_ONCE, before_day):
+            *last, count, old = found[0]
+            if count:
+                async with self._transaction() as db:
+                    deleted += (await db.execute(_DELETE, (old,))).rowcount
         return deleted
 
     async def estimates(self) -> dict[str, tuple[float, float]]:
@@ -110,6 +125,9 @@ class UsageTable(KeyTable):
             await db.execute("DELETE FROM estimates")
             rows = [(model, *learned) for model, learned in estimates.items()]
             await db.executemany("INSERT INTO estimates VALUES (?, ?, ?)", rows)
+
+    def _day_at(self, moment: float) -> int:
+        return LAST_DAY if moment > LAST_DAYS else self._day_of(within(moment))
 
     async def _insert(self, entries: Sequence[Entry], cells_of: log.CellsOf) -> None:
         """The one door to the log: whatever comes in by it is in all sums (`batches`)."""
@@ -139,6 +157,13 @@ class UsageTable(KeyTable):
 # When the newest row started, the newest day of all, and the day before which rows are gone.
 _EXTENT = """SELECT coalesce((SELECT max(started_at) FROM usage), 0),
     coalesce((SELECT max(day) FROM usage_daily_all), 0), before_day FROM usage_pruned"""
-# By start, which is indexed; the days of zones overlap, so the row's own day decides.
-_DELETE = """DELETE FROM usage WHERE request_id IN (
-    SELECT request_id FROM usage WHERE started_at < ? AND day < ? LIMIT ?)"""
+# A few rows on from the last: by start, which is indexed; the days of zones overlap, so the row's
+# own day decides. One line comes of it: each would be a wait for the interpreter lock.
+_NEXT = """WITH few AS MATERIALIZED (SELECT started_at, request_id, day FROM usage
+        WHERE (started_at, request_id) > (?, ?) AND started_at < ?
+        ORDER BY started_at, request_id LIMIT ?),
+    old AS (SELECT request_id FROM few WHERE day < ?)
+    SELECT started_at, request_id, (SELECT count(*) FROM old),
+        (SELECT json_group_array(request_id) FROM old)
+    FROM few ORDER BY started_at DESC, request_id DESC LIMIT 1"""
+_DELETE = "DELETE FROM usage WHERE request_id IN (SELECT value FROM json_each(?))"

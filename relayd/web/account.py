@@ -288,9 +288,10 @@ def _units(amount: int) -> int:
 
 
 def _refuse(client: HttpClient, path: str, exc: RelayError, request_id: str) -> None:
+    headers = [*HEADERS, *([(b"allow", b"GET, HEAD")] if exc.status == 405 else ())]
     if path.startswith("/api/usage"):
         body = orjson.dumps({"success": False, "message": exc.message})
-        client.send(exc.status, HEADERS, body)
+        client.send(exc.status, headers, body)
     else:
         reply = FORMATS["chat"].error(exc, request_id)
-        client.send(reply.status, HEADERS, reply.body)
+        client.send(reply.status, headers, reply.body)

@@ -43,7 +43,8 @@ async def audited(desk: Desk, ask: Ask) -> Document:
     query, limit = ask.query, ask.query.get("limit", LIMIT)
     names = ("actor", "action", "subject", "since", "until")
     filters = ChangeFilter(**{name: query.get(name) for name in names})
-    changes = await desk.bureau.store.audit(limit + 1, query.get("after"), filters)
+    bureau = desk.bureau
+    changes = await bureau.soon(bureau.store.audit(limit + 1, query.get("after"), filters))
     return page([_change_json(change) for change in changes], limit)
 
 

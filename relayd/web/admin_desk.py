@@ -8,10 +8,11 @@ raised as one of the error family, or as a refusal of the store, which `refusal`
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.parse import unquote
 
 from relayd.accounts import Group
@@ -20,6 +21,7 @@ from relayd.policy.reports import DoorReport, ProbeResult
 from relayd.store import base
 
 Document = dict[str, object]
+T = TypeVar("T")
 
 # What the store refuses is the asker's matter; the rest is ours.
 BY_REFUSAL: tuple[tuple[type[base.StoreError], int, str], ...] = (
@@ -64,12 +66,23 @@ class Bureau:
         changed: awaited after every change, before the answer goes out: the daemon looks at the
             store again, so that a new key works once its secret has been read.
         wall: Unix seconds.
+        patience: seconds that a report or a search may take; then it is given up, with 503.
     """
 
     store: base.Store
     groups: Callable[[], Mapping[str, Group]]
     changed: Callable[[], Awaitable[None]] = _nothing
     wall: Callable[[], float] = time.time
+    patience: float = 20.0
+
+    async def soon(self, work: Awaitable[T]) -> T:
+        """What a report or a search comes to; RelayError (503) if that takes too long."""
+        try:
+            async with asyncio.timeout(self.patience):
+                return await work
+        except TimeoutError:
+            message = f"This took over {self.patience:g} seconds: ask for a shorter time or less."
+            raise RelayError(message, status=503, code="too_slow") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +169,7 @@ class Table:
             methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
             allowed.update(dict.fromkeys(methods))
         if not allowed:
-            raise Refused(f"There is nothing at {path[:200]}.", status=404, code="not_found")
+            raise Refused(f"There is nothing at {path[:200] or '/'}.", status=404, code="not_found")
         raise WrongMethod(method, ", ".join(allowed))
 
 

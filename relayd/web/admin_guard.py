@@ -1,10 +1,11 @@
 """The door of the admin API: who is let in, and under which name what they do is written down.
 
-Three kinds of tokens open it. That of the configuration can be weak, so wrong guesses are counted
-per peer and stopped. That of the control file is new at every start, and those that the store
-keeps are 256 random bits of which only the SHA-256 is known here: neither can be guessed, so they
-always open, and whoever hammers on the door through a proxy on this machine does not lock its
-operators out. All comparisons take a time that does not tell how much of a token is right.
+Three kinds of tokens open it. That of the configuration can be weak, so wrong guesses are counted,
+per peer and of all peers together, and stopped. That of the control file is new at every start, and
+those that the store keeps are 256 random bits of which only the SHA-256 is known here: neither can
+be guessed, so they always open, and whoever hammers on the door, through a proxy on this machine or
+from a thousand addresses, does not lock its operators out. All comparisons take a time that does
+not tell how much of a token is right.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hmac
 import logging
 import math
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 
@@ -25,6 +26,7 @@ from relayd.web.client import HttpClient
 log = logging.getLogger("relayd")
 
 GUESSES = 10  # wrong tokens that one peer may offer in a minute
+GUESSES_OF_ALL = 100  # the same of all peers together, who may be one with many addresses
 MINUTE = 60.0
 PEERS_REMEMBERED = 1000
 
@@ -34,25 +36,30 @@ class Guesses:
 
     def __init__(self) -> None:
         self._times: dict[str, deque[float]] = {}
+        self._all: deque[float] = deque(maxlen=GUESSES_OF_ALL)
 
     def __repr__(self) -> str:
         return f"<Guesses of {len(self._times)} peers>"
 
     def wait(self, peer: str, now: float) -> float:
         """Seconds until this peer may offer a token again; 0.0 is now."""
-        times = self._times.get(_network(peer))
-        if times is None or len(times) < GUESSES:
-            return 0.0
-        return max(0.0, times[0] + MINUTE - now)
+        times = self._times.get(_network(peer), ())
+        return max(_wait(times, GUESSES, now), _wait(self._all, GUESSES_OF_ALL, now))
 
     def note(self, peer: str, now: float) -> None:
         """This peer's token was wrong."""
         network = _network(peer)
         times = self._times.pop(network, None) or deque(maxlen=GUESSES)
         times.append(now)
+        self._all.append(now)
         if len(self._times) >= PEERS_REMEMBERED:
             del self._times[next(iter(self._times))]
         self._times[network] = times
+
+
+def _wait(times: Sequence[float], most: int, now: float) -> float:
+    """Seconds until so many last times are no longer all of the last minute."""
+    return max(0.0, times[0] + MINUTE - now) if len(times) >= most else 0.0
 
 
 class Guard:

@@ -32,7 +32,7 @@ async def listed(desk: Desk, ask: Ask) -> Document:
             disabled=query.get("disabled"),
         )
     )
-    spent = await store.key_spent_ever()
+    spent = await store.key_spent_ever([key.id for key in keys])
     return page([as_json(key, spent.get(key.id, 0)) for key in keys], limit)
 
 
@@ -111,6 +111,8 @@ def caps_json(caps: Caps) -> Document:
 
 def dollars(amount: str, param: str) -> int:
     """Pico-dollars of what a body says; BadCall for what is out of bounds."""
+    if amount != amount.strip():  # a pattern's `$` lets a line end by
+        raise BadCall(f"{param}: {amount!r} is not an amount", param=param)
     try:
         return pico(amount)
     except ValueError as exc:
@@ -121,7 +123,7 @@ def _fields(body: Mapping[str, Any], limits: Limits, caps: Caps) -> dict[str, An
     """A body's fields as the store takes them; limits and caps are laid over what there is."""
     fields = {name: tuple(value) if name in LISTS else value for name, value in body.items()}
     if "limits" in body:
-        fields["limits"] = replace(limits, **body["limits"])
+        fields["limits"] = replace(limits, **_whole(body["limits"]))
     if "caps" in body:
         given = body["caps"].items()
         amounts = {n: None if cap is None else dollars(cap, f"caps.{n}") for n, cap in given}
@@ -129,5 +131,12 @@ def _fields(body: Mapping[str, Any], limits: Limits, caps: Caps) -> dict[str, An
     return fields
 
 
+def _whole(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """To the document 60.0 is a whole number, as to JSON; `burst` may be any."""
+    floats = {name for name, value in limits.items() if isinstance(value, float)} - {"burst"}
+    return {name: int(value) if name in floats else value for name, value in limits.items()}
+
+
 async def _with_money(desk: Desk, key: Key) -> Document:
-    return as_json(key, (await desk.bureau.store.key_spent_ever()).get(key.id, 0))
+    spent = await desk.bureau.store.key_spent_ever([key.id])
+    return as_json(key, spent.get(key.id, 0))

@@ -1,19 +1,30 @@
-"""Usage in the admin API: the report over many requests, and the rows of single ones."""
+"""Usage in the admin API: the report over many requests, and the rows of single ones.
+
+Both are bounded, in lines and in time: the loop that makes them carries every stream.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from relayd.model import Entry
 from relayd.money import shown
 from relayd.store.base import UsageFilter, UsageRow
 from relayd.web.admin_desk import Ask, Desk, Document, page
 
+T = TypeVar("T")
+
 LIMIT = 50
+LINES = 1000  # of a report
 DAY = 86_400.0
 FILTERS = tuple(field.name for field in fields(UsageFilter))
 MONEY = ("cost", "uncharged")
+ENTRY = tuple(field.name for field in fields(Entry))
+SUMS = tuple(field.name for field in fields(UsageRow))
+AT_ONCE = 100  # lines that are made before others of the loop have their turn
 
 
 async def reported(desk: Desk, ask: Ask) -> Document:
@@ -23,35 +34,48 @@ async def reported(desk: Desk, ask: Ask) -> Document:
     if since is None:
         since = max(0.0, (bureau.wall() if until is None else until) - DAY)
     by = tuple(query.get("by", ()))
-    rows = await bureau.store.usage(since, until, by, _filters(query))
+    limit = query.get("limit", LINES)
+    report = bureau.store.usage(since, until, by, _filters(query), limit=limit + 1)
+    rows = await bureau.soon(report)
     return {
         "since": since,
         "until": until,
         "days": await bureau.store.usage_days(since, until),
         "by": by,
-        "data": [_row_json(row, by) for row in rows],
+        "data": await in_turns(rows[:limit], lambda row: _row_json(row, by)),
+        "cut": len(rows) > limit,
     }
 
 
 async def rows(desk: Desk, ask: Ask) -> Document:
     """A page of single requests, newest first."""
     query, limit = ask.query, ask.query.get("limit", LIMIT)
-    entries = await desk.bureau.store.rows(
+    bureau = desk.bureau
+    search = bureau.store.rows(
         _filters(query),
         limit + 1,
         query.get("after"),
         since=query.get("since", 0.0),
         until=query.get("until"),
     )
-    return page([as_json(entry) for entry in entries], limit, "request_id")
+    return page(await in_turns(await bureau.soon(search), as_json), limit, "request_id")
 
 
 def as_json(entry: Entry) -> Document:
     """Its fields; of the usage those that are known."""
-    document = asdict(entry)
-    usage = document["usage"]
+    document = {name: getattr(entry, name) for name in ENTRY}
+    usage = asdict(entry.usage)
     document["usage"] = {name: n for name, n in usage.items() if n is not None and n != {}}
     return {**document, **{name: shown(document[name]) for name in MONEY}}
+
+
+async def in_turns(rows: Sequence[T], shown_as: Callable[[T], Document]) -> list[Document]:
+    """All of them as documents. Streams in flight do not stand still meanwhile."""
+    made: list[Document] = []
+    for first in range(0, len(rows), AT_ONCE):
+        made += map(shown_as, rows[first : first + AT_ONCE])
+        await asyncio.sleep(0)
+    return made
 
 
 def _filters(query: dict[str, Any]) -> UsageFilter:
@@ -59,6 +83,6 @@ def _filters(query: dict[str, Any]) -> UsageFilter:
 
 
 def _row_json(row: UsageRow, by: tuple[str, ...]) -> Document:
-    document = asdict(row)
+    document = {name: getattr(row, name) for name in SUMS}
     group = dict(zip(by, row.group, strict=True))
     return {**document, "group": group, **{name: shown(document[name]) for name in MONEY}}

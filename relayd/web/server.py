@@ -219,7 +219,7 @@ class Front:
         error = BadCall(text, status=status, code="bad_http")
         entry = Entry(request_id, time.time(), status=status, outcome=error.outcome)
         entry.error_code = error.code
-        self._relay.till.note(entry)
+        self._relay.note(entry)
         body = FORMATS["chat"].error(error, request_id).body
         head = b"HTTP/1.1 %d Bad Request\r\ncontent-type: application/json\r\n" % status
         return b"%bcontent-length: %d\r\nconnection: close\r\n\r\n%b" % (head, len(body), body)

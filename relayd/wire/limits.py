@@ -19,6 +19,7 @@ Pairs = list[tuple[bytes, bytes]]
 # A limit a minute, what is left of it, and seconds until all of it is again.
 Standing = tuple[int, int, float]
 
+LONGEST_RESET = 365 * 86400.0  # seconds; no calendar has room for what can be owed by mistake
 PREFIXES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
@@ -36,6 +37,7 @@ def headers(
         if standing is None:
             continue
         limit, remaining, reset = standing
+        reset = min(reset, LONGEST_RESET)
         if format == "messages":
             found += (
                 (b"anthropic-ratelimit-%b-limit" % name, b"%d" % limit),

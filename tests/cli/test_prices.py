@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +135,7 @@ def test_import_to_stdout_prints_the_list_alone(tmp_path: Path) -> None:
     result = run("import", "-", "--provider", "vendor", stdin=orjson.dumps(MAP))
 
     assert orjson.loads(result.stdout) == {"m": {"input": 1, "output": 0}}
+    assert "--output" not in result.stderr, "whoever sends it on knows where to"
 
 
 def test_import_writes_over_a_file_only_when_told(tmp_path: Path) -> None:
@@ -217,3 +222,14 @@ def test_models_without_a_price_are_named(tmp_path: Path) -> None:
     every = loaded(tmp_path, CONFIG.replace("m-large:", '"*":') + "unpriced: refuse\n")
     assert summary(every) == "2 lines, for every model offered"
     assert summary(loaded(tmp_path, "unpriced: refuse")) == "none: every model is refused"
+
+
+def test_import_to_a_terminal_says_how_to_keep_it(tmp_path: Path) -> None:
+    path = tmp_path / "map.json"
+    path.write_bytes(orjson.dumps(MAP))
+    terminal, inner = pty.openpty()
+    command = [sys.executable, "-m", "relayd", "prices", "import", str(path)]
+    result = subprocess.run(command, stdout=inner, stderr=subprocess.PIPE, timeout=30, check=True)
+    os.close(inner)
+    os.close(terminal)
+    assert b"Nothing is written: `--output prices.json`" in result.stderr

@@ -91,8 +91,8 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         keepalive_interval: 500ms
         drain_timeout: 0
         keys_poll_interval: 1s
-        metrics: {listen: 'localhost:9090', token: hush}
-        admin: {token: hush-hush}
+        metrics: {listen: 'localhost:9090', token: hush-hush-hush-h}
+        admin: {token: boss-of-all-bosses}
         routing: {strategy: fastest, models: {x: {hedge: on}}}
         upstreams: {up: {dialect: ollama, models: [x], enabled: no}}
         limits: {max_body: 1MiB, max_header: 8KiB, header_timeout: 1, body_timeout: 2m,
@@ -108,8 +108,10 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         keepalive_interval=0.5,
         drain_timeout=0.0,
         keys_poll_interval=1.0,
-        metrics=MetricsConfig(listen=Address("localhost", 9090), token=model.Secret("hush")),
-        admin=AdminConfig(token=model.Secret("hush-hush")),
+        metrics=MetricsConfig(
+            listen=Address("localhost", 9090), token=model.Secret("hush-hush-hush-h")
+        ),
+        admin=AdminConfig(token=model.Secret("boss-of-all-bosses")),
         routing=routing.Routing(
             strategy="fastest", models=(routing.ModelRouting("x", hedge=True),)
         ),
@@ -248,6 +250,14 @@ def test_metrics_do_not_listen_where_clients_connect(read: Load) -> None:
     assert read("listen: ':0'\nmetrics: {listen: ':0'}").metrics.listen == Address("", 0)
 
 
+def test_rows_are_kept_longer_than_the_journal_can_hold_them(read: Load) -> None:
+    """A row that is pruned while a line of the journal still tells of it would be billed again."""
+    assert problems_of(read, "ledger: {keep: 1d}") == [
+        "line 1: ledger.keep: is 0, or at least 2d: the journal must not outlive its rows"
+    ]
+    assert read("ledger: {keep: 2d}").ledger.keep == 2 * 86400.0
+
+
 def test_an_upstream_named_demo_does_not_hide_behind_the_demo_provider(read: Load) -> None:
     upstream = ONE_UPSTREAM.replace("up:", "demo:")
 
@@ -263,7 +273,7 @@ def test_an_equal_file_gives_an_equal_config(read: Load) -> None:
 def test_no_secret_stands_in_a_repr(read: Load) -> None:
     config = read(
         ONE_UPSTREAM.replace("key: sk-1", "keys: [sk-1, sk-3], proxy: 'http://u:sk-4@h:1'")
-        + "metrics: {token: sk-2}\nadmin: {token: sk-5}"
+        + "metrics: {token: sk-2-sixteen-long}\nadmin: {token: sk-5-sixteen-long}"
     )
 
     assert "sk-" not in repr(config)

@@ -117,3 +117,8 @@ def test_what_is_no_network_is_named() -> None:
     assert "names an address inside a network: 10.0.0.0/8 is the network" in first
     assert "'proxy' is not a network such as" in second
     assert "stands here twice" in third
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "::/0"])
+def test_not_everybody_is_trusted(everybody: str) -> None:
+    assert "is everybody" in problems(f"['{everybody}', 10.0.0.0/8]", networks)[0]

@@ -23,6 +23,7 @@ from relayd.config_values import (
     secret,
     size,
     switch,
+    token,
     whole,
 )
 from relayd.config_yaml import Place, Source, Wrong, root
@@ -212,6 +213,22 @@ def test_a_secret_can_be_read_from_a_file(tmp_path: Path) -> None:
     assert secret.from_file(value("key", folder=str(tmp_path))) == Secret("sk-1")
     assert secret.from_file(value("${CREDENTIALS_DIRECTORY}/key", environ)) == Secret("sk-1")
     assert secret.from_file(value("${NONE:-}")) == Secret("")
+
+
+@pytest.mark.parametrize("short", ["a", "fifteen-letters"])
+def test_a_token_that_can_be_guessed_is_refused_unseen(short: str) -> None:
+    with pytest.raises(Wrong, match="at least 16 characters") as caught:
+        token(value(short))
+    assert not {short, repr(short)} & {*str(caught.value).split()}
+    assert token(value("sixteen-letters!")) == Secret("sixteen-letters!")
+    assert token(value("''")) == Secret(""), "which opens nothing"
+
+
+def test_a_secret_in_the_place_of_a_file_name_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(Wrong, match="the file sk-live-… cannot be read"):
+        secret.from_file(value("sk-live-SECRET", folder=str(tmp_path)))
+    with pytest.raises(Wrong, match=r"^[^S]*$"):
+        secret(value("'${sk-live-SECRET}'"))
 
 
 def test_a_secret_file_that_is_no_secret_is_refused_without_its_text(tmp_path: Path) -> None:

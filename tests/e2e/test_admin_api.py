@@ -10,12 +10,14 @@ from tests.conftest import Daemons
 from tests.support.running import Running
 
 ADMIN = "/admin/api"
-CONFIG = 'demo: "on"\nadmin: {token: boss}\n'
+CONFIG = 'demo: "on"\nadmin: {token: boss-of-all-bosses}\n'
 
 
 def order(relay: Running, method: str, path: str, body: object = None) -> Any:
     sent = b"" if body is None else orjson.dumps(body)
-    reply = relay.ask(ADMIN + path, sent, {"Authorization": "Bearer boss"}, method=method)
+    reply = relay.ask(
+        ADMIN + path, sent, {"Authorization": "Bearer boss-of-all-bosses"}, method=method
+    )
     assert reply.status < 300, reply.body
     return reply.document
 

@@ -1,6 +1,6 @@
 """relayd killed under load, with real processes: its books are right afterwards, to the last unit.
 
-The short form; `make kill-test` is the long one, and runs among the slow tests.
+The short form; `make kill-test` is the long one, and a step of its own in `.ci/run`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill.__main__ import main
 from benchmarks.kill.rounds import Rounds
 from benchmarks.kill.site import Site
 
@@ -30,8 +29,3 @@ def test_no_reply_is_forgotten_and_no_cent_lost_when_relayd_is_killed(site: Site
     assert rounds.run("kill", sums=False).faults == []
     assert rounds.run("torn").faults == []
     assert rounds.noted, "the kills left nothing in the journal: nothing was tested"
-
-
-@pytest.mark.slow
-def test_the_kill_test() -> None:
-    assert main(["--rounds", "20"]) == 0

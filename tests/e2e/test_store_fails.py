@@ -16,7 +16,7 @@ from tests.support.customers import Customer
 from tests.support.running import Running
 from tests.support.speech import FORMATS, SPEECHES, error_of
 
-BOUND = 6
+BOUND = 8
 CONFIG = f"""\
 demo: "on"
 ledger: {{interval: 10ms, bound: {BOUND}}}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import logging
 import os
+import random
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from relayd.ledger.journal import Journal, JournalFull, Sizes, journal_directory
 from relayd.ledger.lines import LONGEST
 from relayd.ledger.replay import Replay
+from relayd.ledger.segment import Segment
 from tests.support.journals import (
     SMALL,
     FickleDisk,
@@ -141,6 +145,175 @@ def test_old_lines_go_with_time_even_where_few_are_written(tmp_path: Path) -> No
     assert files(one) == ["00000002.log"]
 
 
+class Platter:
+    """Where the store's rows get to when asked, while it is `well`."""
+
+    def __init__(self) -> None:
+        self.well = True
+        self.asked = 0
+
+    def secure(self) -> None:
+        self.asked += 1
+        if not self.well:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_no_file_is_deleted_before_its_rows_are_on_the_platter(tmp_path: Path, sync: bool) -> None:
+    """The store has committed them, but a power cut may take its last commits back."""
+    platter = Platter()
+    one = Journal(tmp_path / "journal", SMALL, secure=platter.secure)
+    one.opened(opening(1))
+    one.settled(entry(1))
+    one.turn()
+    one.tidy(sync=sync)
+    assert platter.asked == 0, "nothing goes yet"
+    one.stored([entry(1)])
+    platter.well = False
+    one.tidy(sync=sync)
+    assert outcomes(one.directory) == {"req_1": "ok"}
+    platter.well = True
+    one.tidy(sync=sync)
+    assert files(one) == ["00000002.log"] and platter.asked == 2
+    one.tidy(sync=sync)
+    assert platter.asked == 2
+
+
+def test_a_file_that_cannot_be_deleted_is_tried_again_and_takes_room_until_then(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    one = journal(tmp_path, sizes=FOUR)
+    for number in (1, 2):
+        one.opened(opening(number))
+        one.settled(entry(number))
+        one.stored([entry(number)])
+        one.turn()
+    stubborn = one.directory / "00000001.log"
+    stubborn.rename(tmp_path / "aside")
+    stubborn.mkdir()  # which no unlink takes away
+    one.tidy()
+    assert files(one) == ["00000001.log", "00000003.log"], "the other one went"
+    assert "a file cannot be deleted" in caplog.text and "2 files" in repr(one)
+    stubborn.rmdir()
+    (tmp_path / "aside").rename(stubborn)
+    one.tidy()
+    assert files(one) == ["00000003.log"] and "1 files" in repr(one)
+
+
+# --- long requests ----------------------------------------------------------------------------
+
+
+def one_open_in_each(one: Journal, count: int) -> list[int]:
+    """So many files that the store has all of but for one open request each; those requests."""
+    kept = list(range(10_000, 10_000 + count))
+    for place, number in enumerate(kept):
+        one.opened(opening(number))
+        pass_through(one, range(100 * place, 100 * place + 3))
+        one.turn()
+        one.tidy()
+    return kept
+
+
+def test_long_requests_do_not_fill_the_journal(tmp_path: Path) -> None:
+    """Once, one open request in each file closed the door to everyone."""
+    one = journal(tmp_path, sizes=FOUR)
+    kept = []
+    for number in range(10_000, 10_006):
+        kept.append(number)
+        one.opened(opening(number))
+        pass_through(one, range(100 * number, 100 * number + 20))
+        one.gather()
+        one.tidy()
+    assert not one.full
+    assert all(outcomes(one.directory)[f"req_{number}"] == "interrupted" for number in kept)
+    for number in kept:
+        one.settled(entry(number))
+    assert all(outcomes(one.directory)[f"req_{number}"] == "ok" for number in kept)
+    one.stored([entry(number) for number in kept])
+    one.close()
+    assert files(one) == []
+
+
+def test_openings_are_written_again_only_when_room_gets_scarce(tmp_path: Path) -> None:
+    one = journal(tmp_path, sizes=Sizes(segment=8 * LONGEST, bound=64 * LONGEST))
+    one_open_in_each(one, 3)
+    before = files(one)
+    assert len(before) == 4
+    one.gather()
+    one.tidy()
+    assert files(one) == before
+    one.opened(opening(1))
+    one.turn()
+    one.gather()
+    one.tidy()
+    assert files(one) == ["00000005.log"]
+    assert len(read_back(one.directory)) == 4
+
+
+def test_a_file_with_rows_that_the_store_lacks_stays_where_openings_are_gathered(
+    tmp_path: Path,
+) -> None:
+    one = journal(tmp_path, sizes=FOUR)
+    one.opened(opening(7777))
+    one.settled(entry(7777))
+    kept = one_open_in_each(one, 3)
+    one.gather()
+    one.tidy()
+    assert files(one) == ["00000001.log", "00000004.log"]
+    found = outcomes(one.directory)
+    assert found["req_7777"] == "ok"
+    assert [found[f"req_{number}"] for number in kept] == ["interrupted"] * 3
+
+
+def test_an_opening_is_on_the_platter_again_before_its_file_goes(tmp_path: Path) -> None:
+    """Between two syncs that are due, too."""
+    synced: list[int] = []
+    one = Journal(tmp_path / "journal", FOUR, secure=lambda: synced.append(one_current().synced))
+
+    def one_current() -> Segment:
+        assert one._current is not None
+        return one._current
+
+    one_open_in_each(one, 3)
+    synced.clear()
+    one.gather()
+    one.tidy(sync=False)
+    assert synced == [one_current().offset] and synced[0] > 0
+    assert files(one) == ["00000004.log"]
+
+
+def test_openings_that_fill_a_file_are_not_written_again(tmp_path: Path) -> None:
+    """It would take as much room as it gives."""
+    one = journal(tmp_path, sizes=Sizes(segment=8 * LONGEST, bound=100 * LONGEST))
+    for number in range(50):
+        one.opened(opening(number))
+    one.turn()
+    before = files(one)
+    assert 2 * 8 * len(before) > 100, "more than half of the bound is used"
+    one.gather()
+    one.tidy()
+    assert files(one) == before
+
+
+def test_the_file_that_is_written_to_stays(tmp_path: Path) -> None:
+    one = journal(tmp_path, sizes=Sizes(segment=8 * LONGEST, bound=12 * LONGEST))
+    one.opened(opening(1))
+    one.gather()
+    one.tidy()
+    assert outcomes(one.directory) == {"req_1": "interrupted"}
+
+
+def test_where_no_line_can_be_written_openings_stay_where_they_are(tmp_path: Path) -> None:
+    disk = FickleDisk()
+    one = journal(tmp_path, disk, FOUR)
+    kept = one_open_in_each(one, 3)
+    disk.takes = 0
+    one.gather()
+    one.tidy()
+    found = outcomes(one.directory)
+    assert [found[f"req_{number}"] for number in kept] == ["interrupted"] * 3
+
+
 # --- a full disk ------------------------------------------------------------------------------
 
 
@@ -169,6 +342,40 @@ def test_the_longest_lines_have_their_room_as_well(tmp_path: Path) -> None:
         row.model_asked = row.error_code = "\U0001f300" * 500
         one.settled(row)
     assert not one.unwritten and len(read_back(one.directory)) == len(opened)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_is_done_in_between_a_closing_has_its_room(tmp_path: Path, seed: int) -> None:
+    """`retry` and `turn` gave up the rest of a file that open requests counted on: then a closing
+    line had no file, and waited in memory while the client was told that it was done."""
+    dice = random.Random(seed)
+    sizes = Sizes(segment=8 * LONGEST, bound=8 * LONGEST * dice.choice((3, 4, 6)))
+    one = journal(tmp_path, sizes=sizes)
+    opened: list[int] = []
+    ended: list[int] = []
+    for number in range(400):
+        roll = dice.random()
+        if roll < 0.45:
+            with contextlib.suppress(JournalFull):
+                one.opened(opening(number))
+                opened.append(number)
+        elif roll < 0.7 and opened:
+            ended.append(opened.pop(dice.randrange(len(opened))))
+            row = entry(ended[-1])
+            row.model_asked = row.error_code = "m" * dice.randrange(300)
+            one.settled(row)
+        elif roll < 0.85:
+            some = dice.randrange(1, 20)
+            one.stored([entry(number) for number in ended[:some]])
+            del ended[:some]
+        elif roll < 0.92:
+            one.tidy(sync=False)
+        elif one.full:
+            one.retry()
+        elif roll < 0.95:
+            one.turn()
+        assert one.unwritten == 0
+    one.close()
 
 
 def test_refused_requests_do_not_take_the_room_of_those_let_in(tmp_path: Path) -> None:
@@ -363,8 +570,10 @@ def test_what_cannot_be_brought_to_the_disk_is_said(
     one.tidy(sync=False)
 
 
-def test_the_folder_stands_beside_the_database() -> None:
+def test_the_folder_stands_beside_the_database_whatever_link_leads_to_it(tmp_path: Path) -> None:
     assert journal_directory(Path("/x/relayd.db")) == Path("/x/relayd.db.journal")
+    (tmp_path / "link.db").symlink_to("/x/relayd.db")
+    assert journal_directory(tmp_path / "link.db") == Path("/x/relayd.db.journal")
 
 
 STEPS = st.lists(
@@ -408,6 +617,7 @@ def test_whatever_happens_a_crash_finds_every_row_that_the_store_lacks(
         else:
             disk.room = {"room": None, "no room": 0}.get(what, disk.room)
             disk.takes = {"fail": 0, "heal": 10**9}.get(what, disk.takes)
+            one.gather()
             one.tidy()
             if one.full:
                 one.retry()

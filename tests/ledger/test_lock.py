@@ -33,6 +33,19 @@ def test_a_second_daemon_is_told_who_is_there(tmp_path: Path) -> None:
     lock(database).release()
 
 
+def test_a_database_has_one_lock_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    """As SQLite sees it: were they two, two daemons would bill from one balance."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "relayd.db").touch()
+    (tmp_path / "link.db").symlink_to(tmp_path / "real" / "relayd.db")
+    (tmp_path / "folder").symlink_to(tmp_path / "real")
+    held = lock(tmp_path / "link.db")
+    for name in ("real/relayd.db", "folder/relayd.db", "link.db"):
+        with pytest.raises(DatabaseInUse):
+            lock(tmp_path / name)
+    held.release()
+
+
 def test_a_killed_daemon_leaves_no_lock(tmp_path: Path) -> None:
     database = tmp_path / "relayd.db"
     with subprocess.Popen(

@@ -75,6 +75,23 @@ def test_finished_rows_come_back_and_unfinished_ones_are_interrupted(
     assert "2 finished and 2 interrupted requests read back, 0 lines unreadable" in caplog.text
 
 
+def test_no_file_goes_before_the_rows_are_on_the_platter(tmp_path: Path) -> None:
+    """The store has committed them, but a power cut may take its last commits back."""
+    store, there = KeepingStore(), []
+
+    def secure() -> None:
+        there.append((len(store.rows), os.listdir(tmp_path)))
+        if len(there) == 1:
+            raise OSError("no platter")
+
+    path = segment(tmp_path, opening_line(opening(1)))
+    with pytest.raises(OSError, match="no platter"):
+        asyncio.run(recover(tmp_path, store, secure=secure))
+    assert path.exists()
+    asyncio.run(recover(tmp_path, store, secure=secure))
+    assert there == [(1, [path.name])] * 2 and not path.exists()
+
+
 def test_a_clean_end_has_nothing_to_say(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     segment(tmp_path)
     segment(tmp_path, number=2, zeros=0)

@@ -79,6 +79,8 @@ class NoNotes:
 
     def turn(self) -> None: ...
 
+    def gather(self) -> None: ...
+
     def tidy(self, *, sync: bool = True) -> None: ...
 
     def close(self, *, sync: bool = True) -> None: ...
@@ -249,6 +251,23 @@ def test_full_says_stop_but_no_row_is_dropped() -> None:
     asyncio.run(steps())
 
 
+def test_half_full_is_crowded_and_so_is_a_journal_without_room() -> None:
+    async def steps() -> None:
+        notes = NoNotes()
+        writer = LedgerWriter(KeepingStore(), notes, bound=6)
+        add(writer, range(2))
+        assert not writer.crowded
+        notes.full = True
+        assert writer.crowded
+        notes.full = False
+        add(writer, range(2, 3))
+        assert writer.crowded and not writer.full
+        assert await writer.flush() == 0
+        assert not writer.crowded
+
+    asyncio.run(steps())
+
+
 def test_rows_that_come_while_a_batch_is_written_are_not_lost() -> None:
     async def steps() -> None:
         store = StuckStore()
@@ -404,6 +423,21 @@ def test_a_full_journal_is_a_full_ledger_until_care_finds_room(tmp_path: Path) -
         disk.room = None
         await until(lambda: not writer.full)
         writer.open(opening(1000))
+        care.cancel()
+        await asyncio.wait([care])
+        await writer.close()
+
+    asyncio.run(steps())
+
+
+def test_care_frees_the_file_that_one_long_request_keeps(tmp_path: Path) -> None:
+    async def steps() -> None:
+        journal = Journal(tmp_path, Sizes(segment=4 * LONGEST, bound=4 * LONGEST * 3))
+        writer = LedgerWriter(KeepingStore(), journal, sync=0.005, turn=0.01)
+        writer.open(opening(1))
+        care = asyncio.get_running_loop().create_task(writer.care())
+        await until(lambda: "00000001.log" not in files(journal))
+        assert outcomes(tmp_path) == {"req_1": "interrupted"}
         care.cancel()
         await asyncio.wait([care])
         await writer.close()

@@ -137,6 +137,40 @@ def test_who_has_not_enough_hears_how_much_there_is() -> None:
     assert exc.retry_after is None
 
 
+DEAR = Price(Rates.of({"input": 20, "output": 100}))
+CHEAP = Price(Rates.of({"input": 1, "output": 1}))
+
+
+@pytest.mark.parametrize("price", [None, Price(Rates()), CHEAP, PRICE])
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_dearest_model_that_may_answer_is_reserved_for(
+    price: Price | None, strict: bool
+) -> None:
+    who = caller(Group("g", strict=strict))
+    request = ask(who, price, fallbacks={"cheap": CHEAP, "dear": DEAR})
+    needed = (400 if strict else 100) * 20 + 50 * 100
+    grant = admission(needed).admit(request, 0.0, MOMENT)
+    assert (grant.reserved, grant.price) == (needed, price)
+    desk = admission(needed - 1)
+    refusal(lambda: desk.admit(request, 0.0, MOMENT), 402, "insufficient_quota")
+
+
+def test_a_fallback_s_price_does_not_stand_in_where_one_is_needed() -> None:
+    request = ask(caller(), None, fallbacks={"dear": DEAR})
+    desk = admission(refuse_unpriced=True)
+    refusal(lambda: desk.admit(request, 0.0, MOMENT), 403, "model_not_priced")
+
+
+def test_a_cap_is_held_against_the_dearest_model_that_may_answer() -> None:
+    request = ask(caller(caps=Caps(day=6_999)), None, fallbacks={"dear": DEAR})
+    refusal(lambda: admission().admit(request, 0.0, MOMENT), 402, "insufficient_quota")
+
+
+def test_a_dear_fallback_does_not_make_a_crash_dearer() -> None:
+    grant = admission(10**9).admit(ask(caller(), fallbacks={"dear": DEAR}), 0.0, MOMENT)
+    assert grant.opening_cost == 200
+
+
 def test_what_costs_nothing_needs_no_balance() -> None:
     desk = admission(0)
     desk.admit(ask(caller(), None), 0.0, MOMENT)
@@ -224,6 +258,29 @@ def test_the_true_tokens_replace_the_estimate() -> None:
     assert desk.standing(who, 0.0).tokens == Level(600, 590, 1.0)
     desk.settle(desk.admit(ask(who), 0.0, MOMENT), 0, None, 0.0)
     assert desk.standing(who, 0.0).tokens == Level(600, 440, 16.0)
+
+
+def test_a_count_beyond_all_reason_closes_nobody_for_years() -> None:
+    """One reply that told of 10**12 tokens did, and so did a request for two thousand million."""
+    who = caller(Group("g", limits=Limits(tpm=60_000)), limits=Limits(tpm=600))
+    desk = admission(default_output=100)
+    grant = desk.admit(ask(who, choices=2**31), 0.0, MOMENT)
+    assert grant.tokens == 100 + 50 * 128
+    assert desk.settle(grant, 0, 10**12, 0.0) == (0, 0)
+    tokens = desk.standing(who, 0.0).tokens
+    assert tokens is not None and tokens.reset == grant.tokens / 10 + 10 * 60
+
+    unlimited = caller(id=8)
+    desk.settle(desk.admit(ask(unlimited), 0.0, MOMENT), 0, 10**12, 0.0)
+    assert desk.standing(unlimited, 0.0).tokens is None
+
+
+def test_a_count_below_nothing_gives_back_no_more_than_was_taken() -> None:
+    who = caller(limits=Limits(tpm=600))
+    desk = admission()
+    desk.admit(ask(who), 0.0, MOMENT)
+    desk.settle(desk.admit(ask(who), 0.0, MOMENT), 0, -(10**12), 0.0)
+    assert desk.standing(who, 0.0).tokens == Level(600, 450, 15.0)
 
 
 def test_headers_tell_of_the_tightest_limit() -> None:

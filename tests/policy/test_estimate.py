@@ -41,6 +41,17 @@ def test_the_ratio_follows_what_clients_send_now() -> None:
     assert estimates.ratio("m") == pytest.approx(5.0, rel=0.02)
 
 
+def test_one_padded_prompt_moves_nobody_elses_estimate() -> None:
+    """Twenty million blanks divided everybody's estimates of the model by four."""
+    estimates = Estimates()
+    for _ in range(200):
+        estimates.learn("m", 8000, 2000)
+
+    estimates.learn("m", 20_000_000, 100)
+
+    assert estimates.ratio("m") == pytest.approx(4.0, rel=0.12)
+
+
 def test_a_first_odd_example_does_not_decide() -> None:
     estimates = Estimates()
 

@@ -11,7 +11,9 @@ import pytest
 
 from relayd.model import Entry, Usage
 from relayd.money import MOST
+from relayd.policy.calendar import Calendar
 from relayd.store.base import BadAmount, BadValue, NotFound, Store, UsageFilter
+from relayd.store.days import LAST_MOMENT
 from relayd.store.sqlite import SqliteStore
 from relayd.store.usage import PRUNED_AT_ONCE
 from tests.store.backends import Run, grant, make
@@ -117,6 +119,8 @@ def test_a_row_and_its_sums_are_one_and_a_row_offered_twice_counts_once(run: Run
         assert await store.key_spent(0) == {1: {TODAY: 7, TOMORROW: 3}, 2: {TODAY: 5}}
         assert await store.key_spent(TOMORROW) == {1: {TOMORROW: 3}}
         assert await store.key_spent_ever() == {1: 10, 2: 5}
+        assert await store.key_spent_ever([2, 7]) == {2: 5}
+        assert await store.key_spent_ever([]) == {}
         assert await store.account_spent_by_day(0) == {1: {TODAY: 12, TOMORROW: 3}}
         assert await store.account_spent_by_day(TOMORROW) == {1: {TOMORROW: 3}}
         assert await store.verify() == []
@@ -131,6 +135,7 @@ def test_sums_of_money_are_exact_where_floats_and_64_bits_are_not(run: Run, amou
             await store.add_entries(rows)
         total = 3 * amount
         assert await store.spent() == await store.key_spent_ever() == {1: total}
+        assert await store.key_spent_ever([1, 2]) == {1: total}
         assert (
             await store.key_spent(0) == await store.account_spent_by_day(0) == {1: {TODAY: total}}
         )
@@ -179,6 +184,30 @@ def test_a_long_report_counts_whole_days_and_a_short_one_seconds(run: Run) -> No
         midnight = NOON + DAY / 2
         assert await store.usage_days(midnight, midnight + 3 * DAY) == (TOMORROW, 20261124)
         assert await store.usage_days(float("-inf"), float("inf")) == (19700101, 99991231)
+
+    run(steps)
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue", "UTC"])
+def test_the_end_of_time_has_a_day_in_every_zone(tmp_path: Path, zone: str) -> None:
+    async def steps() -> None:
+        store = await SqliteStore.open(tmp_path / "relayd.db", day_of=Calendar(zone).day)
+        for days_before in (0, 0.5, 1, 1.5, 2, 2.5):
+            moment = LAST_MOMENT - days_before * DAY
+            assert await store.usage(moment, None, ()) != []
+            assert await store.usage_days(NOON, moment) is not None
+        await store.close()
+
+    asyncio.run(steps())
+
+
+def test_a_report_can_be_cut_to_its_first_lines(run: Run) -> None:
+    async def steps(store: Store) -> None:
+        await store.add_entries([entry(n, model_asked=f"m{n % 3}") for n in range(6)])
+        for until in (NOON + DAY, NOON + 100 * DAY):
+            whole = await store.usage(NOON, until, ("model",))
+            assert len(whole) == 3
+            assert await store.usage(NOON, until, ("model",), limit=2) == whole[:2]
 
     run(steps)
 
@@ -303,6 +332,28 @@ def test_pruning_goes_on_until_nothing_is_left_to_take(run: Run) -> None:
         assert await store.recent(1) == []
 
     run(steps)
+
+
+def test_pruning_looks_for_rows_beside_the_ledger(tmp_path: Path) -> None:
+    """The rows of the first kept day are looked at too, by the million: not inside a write."""
+    kept = [entry(n, started_at=NOON, day=TOMORROW) for n in range(PRUNED_AT_ONCE + 3)]
+    old = entry(1, started_at=NOON + 1, day=TODAY)
+
+    async def steps() -> None:
+        store = await SqliteStore.open(tmp_path / "relayd.db")
+        await store.add_entries([*kept, old])
+        asked: list[str] = []
+        await store._writer.set_trace_callback(asked.append)
+        assert await store.prune(TOMORROW) == 1
+        assert await store.rows(limit=1) == [kept[-1]]
+        assert await store.verify() == []
+        await store.close()
+        # What the writing connection was asked: that rows go, and one row by its id.
+        words = [text.split()[0] for text in asked]
+        assert words == ["BEGIN", "UPDATE", "COMMIT", "BEGIN", "DELETE", "COMMIT"]
+        assert old.request_id in asked[4] and "started_at" not in asked[4]
+
+    asyncio.run(steps())
 
 
 # what was learned

@@ -16,6 +16,7 @@ import pytest
 from relayd.store.base import NewKey, NotFound, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
 from relayd.store.steps import MIGRATIONS
+from relayd.tasks import child
 from tests.store.samples import WHO, entry
 
 
@@ -159,6 +160,27 @@ def test_a_write_that_is_cancelled_leaves_the_store_usable(tmp_path: Path) -> No
     asyncio.run(steps())
 
 
+def test_what_is_committed_can_be_brought_to_the_platter(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "relayd.db")
+    names: list[str] = []
+    fdatasync = os.fdatasync
+
+    async def steps() -> None:
+        async with opened(tmp_path / "link.db") as store:
+            await store.add_entries([entry(1)])
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, "fdatasync", watched)
+                store.secure()
+            assert names == ["relayd.db-wal"], "where SQLite keeps what it did not sync"
+        store.secure()  # closed, it has brought all there itself
+
+    def watched(fd: int) -> None:
+        names.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name)
+        fdatasync(fd)
+
+    asyncio.run(steps())
+
+
 NOBODY = 65534
 
 
@@ -226,3 +248,33 @@ def test_many_may_open_a_new_database_at_once(tmp_path: Path) -> None:
         await asyncio.gather(*(store.close() for store in stores))
 
     asyncio.run(steps())
+
+
+FOR_EVER = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+
+
+def test_a_search_keeps_nobody_waiting_and_ends_when_its_asker_gives_up(tmp_path: Path) -> None:
+    async def steps() -> None:
+        async with opened(tmp_path / "relayd.db") as store:
+            search = child(store._search(FOR_EVER))
+            await asyncio.sleep(0.05)
+            async with asyncio.timeout(2.0):
+                assert await store.keys_version() == 1 and await store.granted() == {}
+                search.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await search
+                assert await store.usage(0.0, None, ("key",)) == []
+
+    asyncio.run(steps())
+
+
+def test_closing_does_not_wait_for_a_search(tmp_path: Path) -> None:
+    async def steps() -> None:
+        async with opened(tmp_path / "relayd.db") as store:
+            search = child(store._search(FOR_EVER))
+            await asyncio.sleep(0.05)
+        with pytest.raises(StoreUnavailable, match="interrupted"):
+            await search
+
+    asyncio.run(steps())
+    assert [file.name for file in tmp_path.iterdir()] == ["relayd.db"]

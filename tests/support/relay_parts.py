@@ -159,7 +159,7 @@ class NotingLedger:
     def __init__(self, happened: list[str]) -> None:
         self.happened = happened
         self.rows: list[Entry] = []
-        self.full = False
+        self.full = self.crowded = False
         self.openings: list[Opening] = []
 
     def open(self, opening: Opening) -> None:

@@ -195,7 +195,8 @@ def test_a_wrong_key_is_a_401_whose_reason_stands_where_it_is_looked_for(
 
 @pytest.mark.parametrize("path", PATHS)
 def test_account_endpoints_are_for_reading(client: Client, path: str) -> None:
-    assert client.get(path, "POST").status == 405
+    posted = client.get(path, "POST")
+    assert (posted.status, posted.headers["allow"]) == (405, "GET, HEAD")
     head = client.get(path, "HEAD")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["cache-control"] == "no-store"

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from relayd.errors import BadCall, Refused, RelayError
 from relayd.store import base
-from relayd.web.admin_desk import Ask, Desk, Document, Route, Table, WrongMethod, page, refusal
+from relayd.store.sqlite import SqliteStore
+from relayd.web.admin_desk import (
+    Ask,
+    Bureau,
+    Desk,
+    Document,
+    Route,
+    Table,
+    WrongMethod,
+    page,
+    refusal,
+)
 from tests.support.admin_office import Office
 
 
@@ -96,3 +110,16 @@ def test_where_there_is_no_bureau_accounts_are_not_there() -> None:
     for path in ("/accounts", "/keys", "/groups", "/usage", "/audit"):
         assert office.ask(f"/admin/api{path}").status == 404
     assert office.ask("/admin/api/openapi.json").status == 200
+
+
+def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    async def steps() -> None:
+        store = await SqliteStore.open(tmp_path / "relayd.db")
+        bureau = Bureau(store, dict, patience=0.05)
+        assert await bureau.soon(store.usage(0.0, None, ("key",))) == []
+        with pytest.raises(RelayError, match=r"over 0\.05 seconds") as caught:
+            await bureau.soon(asyncio.sleep(5.0))
+        assert (caught.value.status, caught.value.code) == (503, "too_slow")
+        await store.close()
+
+    asyncio.run(steps())

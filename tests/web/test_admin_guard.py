@@ -10,7 +10,7 @@ import pytest
 from relayd.accounts import AdminToken
 from relayd.errors import Refused
 from relayd.model import Secret
-from relayd.web.admin_guard import GUESSES, MINUTE, PEERS_REMEMBERED, Guard, Guesses
+from relayd.web.admin_guard import GUESSES, GUESSES_OF_ALL, MINUTE, PEERS_REMEMBERED, Guard, Guesses
 from tests.support.admin_desk import OWN_TOKEN, TOKEN
 from tests.support.admin_office import STRANGER, UPSTREAMS, Asking, Office
 
@@ -106,12 +106,22 @@ def test_the_memory_of_who_guessed_is_bounded() -> None:
     guesses = Guesses()
     for number in range(PEERS_REMEMBERED + 50):
         guesses.note(f"10.0.{number // 256}.{number % 256}", 0.0)
+    assert guesses.wait("10.9.9.9", MINUTE) == 0.0
     assert repr(guesses) == f"<Guesses of {PEERS_REMEMBERED} peers>"
     for _ in range(GUESSES):
-        guesses.note("::ffff:10.0.0.1", 5.0)
-    assert guesses.wait("::ffff:10.0.0.1", 5.0) == MINUTE
-    assert guesses.wait("::ffff:10.0.0.2", 5.0) == 0.0, "an IPv4 peer is not its whole network"
-    assert guesses.wait("", 5.0) == 0.0
+        guesses.note("::ffff:10.0.0.1", MINUTE)
+    assert guesses.wait("::ffff:10.0.0.1", MINUTE) == MINUTE
+    assert guesses.wait("::ffff:10.0.0.2", MINUTE) == 0.0, "an IPv4 peer is not its whole network"
+    assert guesses.wait("", MINUTE) == 0.0
+
+
+def test_many_peers_together_do_not_guess_without_bound(office: Office) -> None:
+    tried = [office.ask(token="x", peer=f"2001:db8:{n:x}::1").status for n in range(150)]
+    assert tried == [401] * GUESSES_OF_ALL + [429] * (150 - GUESSES_OF_ALL)
+    assert office.ask(peer="198.51.100.1").status == 429
+    assert office.ask(token=OWN_TOKEN).status == 200, "which cannot be guessed"
+    office.now += MINUTE
+    assert office.ask(peer="198.51.100.1").status == 200
 
 
 def kept(name: str, secret: bytes, disabled: bool = False) -> AdminToken:

@@ -141,3 +141,15 @@ def test_a_beginning_that_two_keys_share_is_ambiguous(ask: Counter, alice: Any) 
     make(ask)
     make(ask, name="desktop")
     assert ask.refused("GET", "/keys/sk-relayd-", status=409)
+
+
+def test_a_whole_number_may_be_written_as_json_has_it(ask: Counter, alice: Any) -> None:
+    made = make(ask, limits={"rpm": 60.0, "burst": 1.5})
+    assert (made["limits"]["rpm"], made["limits"]["burst"]) == (60, 1.5)
+
+
+@pytest.mark.parametrize("amount", ["20\n", "5\n"])
+def test_an_amount_does_not_end_in_a_line_end(ask: Counter, alice: Any, amount: str) -> None:
+    ask.refused("POST", "/accounts/alice/credits", {"amount": amount})
+    ask.refused("POST", "/keys", {"name": "x", "account": "alice", "caps": {"day": amount}})
+    assert ask("GET", "/accounts/alice")["granted"] == "20.00"

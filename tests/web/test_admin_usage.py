@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from relayd.model import Entry, Usage
+from relayd.tasks import child
+from relayd.web.admin_desk import Document
+from relayd.web.admin_usage import AT_ONCE, in_turns
 from tests.support.admin_desk import NOW
 from tests.web.conftest import Counter
 
@@ -100,3 +104,34 @@ def test_rows_can_be_filtered(busy: Counter) -> None:
     assert [row["request_id"] for row in early] == ["req_1", "req_0"]
     assert busy.refused("GET", "/usage/rows?after=req_nothing", status=404)
     assert busy.refused("GET", "/usage/rows?account=nobody", status=404)
+
+
+def test_a_report_has_a_bound_and_says_when_it_was_cut(busy: Counter) -> None:
+    whole = busy("GET", "/usage?by=model")
+    assert (len(whole["data"]), whole["cut"]) == (2, False)
+    assert not busy("GET", "/usage?by=model&limit=2")["cut"]
+    cut = busy("GET", "/usage?by=model&limit=1")
+    assert (cut["data"], cut["cut"]) == (whole["data"][:1], True)
+    assert "10001" in busy.refused("GET", "/usage?by=model&limit=10001")
+
+
+def test_others_have_their_turn_while_many_lines_are_made() -> None:
+    async def steps() -> None:
+        seen: list[int] = []
+        made: list[Document] = []
+
+        async def other() -> None:
+            while len(made) < 5 * AT_ONCE:
+                seen.append(len(made))
+                await asyncio.sleep(0)
+
+        def line(number: int) -> Document:
+            made.append({"number": number})
+            return made[-1]
+
+        beside = child(other())
+        assert await in_turns(range(5 * AT_ONCE), line) == made
+        await beside
+        assert seen == [AT_ONCE * turn for turn in range(1, 5)]
+
+    asyncio.run(steps())

@@ -37,6 +37,16 @@ def test_anthropic_s_clients_read_moments() -> None:
     ]
 
 
+@pytest.mark.parametrize("reset", [1e12, float("inf")])
+def test_a_reset_beyond_all_calendars_is_told_as_a_year(reset: float) -> None:
+    """It was a ValueError, and that a 500."""
+    assert headers("messages", None, (1, 0, reset), 1_795_262_400.0)[-1] == (
+        b"anthropic-ratelimit-tokens-reset",
+        b"2027-11-21T12:00:00Z",
+    )
+    assert headers("chat", None, (1, 0, reset), MOMENT)[-1][1] == b"8760h0m0s"
+
+
 def test_a_limit_that_does_not_exist_is_not_told() -> None:
     assert headers("chat", None, None, MOMENT) == []
     assert len(headers("messages", None, TOKENS, MOMENT)) == 3
