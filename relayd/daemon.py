@@ -283,7 +283,9 @@ class Daemon:
         notify(self._environ, "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
         async with self._reloading:
             try:
-                await self._apply(load(self._config_path, self._environ))
+                # In a thread: thousands of prices take longer than streams may wait.
+                path, environ = self._config_path, self._environ
+                await self._apply(await asyncio.to_thread(load, path, environ))
                 log.info("reloaded; upstreams: %s", ", ".join(self.upstreams) or "none")
             except (ConfigProblems, OSError) as exc:
                 log.error("reload refused, the old configuration stays:\n%s", exc)

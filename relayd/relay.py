@@ -123,8 +123,11 @@ class Relay:
         self._meter.settle(entry, "")
 
     async def _work(self, work: Work) -> Last:
+        directory = self.directory
         self._admit(work)
         await self._read(work)
+        if self.directory is not directory:  # while the body came, the key may have changed
+            self._identify(work)
         self._route(work)
         self.till.open(work, self._clock())
         attempt, problem = await self._ask(work)
@@ -140,12 +143,18 @@ class Relay:
                 status=404,
                 code="unknown_url",
             )
-        operation = work.entry.operation = call.target.operation
+        work.entry.operation = call.target.operation
+        self._identify(work)
+        self.till.check_room()
+
+    def _identify(self, work: Work) -> None:
+        """Whose request it is, and whether they may make it at all."""
+        call = work.call
         caller = self.directory.find(call.credential, moment=call.started_at, address=call.address)
         work.caller = caller
         work.entry.key_id, work.entry.account_id = caller.id, caller.account.id
-        caller.check_endpoint(ENDPOINT_OF[operation])
-        self.till.check_room()
+        assert call.target is not None
+        caller.check_endpoint(ENDPOINT_OF[call.target.operation])
 
     async def _read(self, work: Work) -> None:
         body = await work.client.read_body()

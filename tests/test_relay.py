@@ -16,6 +16,7 @@ import pytest
 
 from relayd.errors import BadReply, ConnectFailed, NoAnswer, RelayError
 from relayd.model import Entry
+from relayd.policy.keys import Directory
 from relayd.replies import error_headers
 from relayd.upstream.connection import StaleConnection
 from tests.support.relay_parts import TOO_LARGE, Stage, settled
@@ -280,6 +281,25 @@ def test_a_full_log_refuses_and_is_not_filled_further() -> None:
         await settled(stage.serve(client))
         assert client.status == 503
         assert (stage.ledger.rows, stage.meter.rules) == ([], [""])
+
+    asyncio.run(work())
+
+
+def test_a_key_that_is_disabled_while_its_body_comes_is_refused() -> None:
+    async def work() -> None:
+        stage = Stage()
+        client = stage.client(b"")
+        client.body = asyncio.get_running_loop().create_future()
+        task = stage.serve(client)
+        await asyncio.sleep(0)
+        stage.relay.directory = Directory([])
+        client.body.set_result(SPEECHES["chat"].ask("same")[1])
+        await settled(task)
+        assert (client.status, stage.row.outcome, stage.happened.count("row")) == (
+            401,
+            "refused",
+            1,
+        )
 
     asyncio.run(work())
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 
 from relayd.model import FormatName
@@ -42,7 +43,7 @@ def headers(
             found += (
                 (b"anthropic-ratelimit-%b-limit" % name, b"%d" % limit),
                 (b"anthropic-ratelimit-%b-remaining" % name, b"%d" % remaining),
-                (b"anthropic-ratelimit-%b-reset" % name, _rfc3339(moment + reset)),
+                (b"anthropic-ratelimit-%b-reset" % name, _rfc3339(ceil(moment + reset))),
             )
         else:
             found += (
@@ -76,5 +77,7 @@ def duration(seconds: float) -> bytes:
     return b"%dh%dm%bs" % (hours, minutes, text) if hours else b"%dm%bs" % (minutes, text)
 
 
-def _rfc3339(moment: float) -> bytes:
-    return datetime.fromtimestamp(ceil(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
+@lru_cache(maxsize=256)
+def _rfc3339(moment: int) -> bytes:
+    # Remembered: many replies are within a second of each other, and this is 5 us.
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ").encode()
