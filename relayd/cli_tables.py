@@ -17,7 +17,7 @@ import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import click
 import orjson
@@ -130,8 +130,8 @@ def _drawn(table: _Table, lined: bool) -> str:
     style, gap = (box.SIMPLE_HEAD, GAP - 1) if lined else (None, GAP)
     drawing = Table(box=style, pad_edge=False, padding=(0, gap, 0, 0))
     for column in table.columns:
-        side = "right" if column.number else "left"
-        drawing.add_column(column.title, justify=side, no_wrap=True)  # type: ignore[arg-type]
+        side: Literal["left", "right"] = "right" if column.number else "left"
+        drawing.add_column(column.title, justify=side, no_wrap=True)
     for row in table.rows:
         drawing.add_row(*(Text(cell.replace(BOUND, " ") or "-") for cell in row))
     if table.totals is not None:

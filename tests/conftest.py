@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.scripted_upstream import ScriptedUpstream
+from tests.support.speech import FORMATS, SPEECHES, Speech
 
 if TYPE_CHECKING:
     from tests.support.running import Running
@@ -70,3 +71,9 @@ def upstream(upstream_of_module: ScriptedUpstream) -> Iterator[ScriptedUpstream]
     """The module's scripted upstream; connections do not outlive the test."""
     yield upstream_of_module
     upstream_of_module.hang_up()
+
+
+@pytest.fixture(params=FORMATS)
+def speech(request: pytest.FixtureRequest) -> Speech:
+    """How clients of each wire format speak."""
+    return SPEECHES[request.param]

@@ -20,6 +20,7 @@ HI = [{"role": "user", "content": "What shall we do today?"}]
 CHOICE = pools_of(upstream("a", keys=2, formats=("chat", "responses")))
 NO_CHOICE = pools_of(upstream("a"))
 SESSION = (b"x-session-id", b"s1")
+USUAL = AffinityRules()
 
 
 def asked(
@@ -27,7 +28,7 @@ def asked(
     path: str = "/v1/chat/completions",
     account: int = 1,
     pools: Any = CHOICE,
-    rules: AffinityRules = AffinityRules(),  # noqa: B008 - frozen
+    rules: AffinityRules = USUAL,
     **body: Any,
 ) -> Wanted:
     """What is wanted for a request with these headers and fields."""

@@ -15,8 +15,9 @@ from relayd.accounts import ENDPOINTS, Caps, Limits
 from relayd.money import MOST, shown
 from relayd.store.base import BadAmount, BadName, BadValue
 
-SECRET_START = "sk-relayd-"  # noqa: S105 (what secrets look like, not one)
-TOKEN_START = "rat-"  # noqa: S105
+# How the secrets of keys, and of administrators, begin.
+KEY_START = "sk-relayd-"
+ADMIN_START = "rat-"
 
 MOST_ENTRIES = 1000  # models or networks of one key
 LONGEST_TEXT = 1000
@@ -31,7 +32,7 @@ def good_name(name: str) -> str:
         raise BadName(
             f"{name[:100]!r} is not a name: 1 to 100 printable characters, no outer spaces"
         )
-    if name.isdigit() or name.startswith((SECRET_START, TOKEN_START)):
+    if name.isdigit() or name.startswith((KEY_START, ADMIN_START)):
         raise BadName(f"{name[:20]!r} is not a name: it looks like an id or a key")
     return name
 

@@ -16,12 +16,12 @@ from relayd.accounts import Caps, Key, Limits
 from relayd.store.accounts import ACCOUNT, AccountTable, account_named, account_of, id_of
 from relayd.store.base import FIRST_PAGE, Ambiguous, NameTaken, NewKey, NotFound, Page
 from relayd.store.changes import Act, Facts, note
-from relayd.store.checks import SECRET_START, good_changes, good_grace
+from relayd.store.checks import KEY_START, good_changes, good_grace
 from relayd.store.database import fetch, ours
 from relayd.store.where import Where
 
 # Shown in lists: enough to tell keys apart, useless to a thief.
-PREFIX_LENGTH = len(SECRET_START) + 6
+PREFIX_LENGTH = len(KEY_START) + 6
 
 _KEPT_AS_JSON = ("models", "endpoints", "addresses", "limits", "caps")
 _PLAIN = ("id", "name", "digest", "prefix", "created_at", "expires_at", "note")
@@ -37,7 +37,7 @@ class KeyTable(AccountTable):
     async def create_key(self, ask: NewKey, *, now: float, actor: str) -> tuple[Key, str]:
         asked = {f: getattr(ask, f) for f in ("name", "expires_at", "note", *_KEPT_AS_JSON)}
         good = good_changes(asked, now)
-        secret = new_secret(SECRET_START)
+        secret = new_secret(KEY_START)
         prefix = secret[:PREFIX_LENGTH]
         async with self._transaction() as db:
             await _free(db, ask.name)
@@ -84,7 +84,7 @@ class KeyTable(AccountTable):
         self, ref: str, *, grace: float, now: float, actor: str
     ) -> tuple[Key, str]:
         until = now + good_grace(grace)
-        secret = new_secret(SECRET_START)
+        secret = new_secret(KEY_START)
         async with self._transaction() as db:
             old = await find_key(db, ref)
             new = replace(
@@ -105,7 +105,7 @@ async def find_key(db: aiosqlite.Connection, ref: str) -> Key:
     """
     query = f"{_KEYS} WHERE k.name = ? OR k.id = ? OR k.digest = ?"
     found = await fetch(db, query, ref, id_of(ref), digest_of(ref))
-    if not found and ref.startswith(SECRET_START):
+    if not found and ref.startswith(KEY_START):
         found = await fetch(db, f"{_KEYS} WHERE substr(k.prefix, 1, ?) = ?", len(ref), ref)
     if not found:
         raise NotFound(f"there is no key {ref[:PREFIX_LENGTH]!r}")

@@ -12,11 +12,11 @@ from relayd.accounts import AdminToken
 from relayd.store.accounts import id_of
 from relayd.store.base import NameTaken, NotFound
 from relayd.store.changes import Act, note
-from relayd.store.checks import TOKEN_START, good_name
+from relayd.store.checks import ADMIN_START, good_name
 from relayd.store.database import Database, fetch
 from relayd.store.keys import digest_of, new_secret
 
-PREFIX_LENGTH = len(TOKEN_START) + 6
+PREFIX_LENGTH = len(ADMIN_START) + 6
 _TOKENS = "SELECT id, name, digest, prefix, created_at, disabled_at FROM admin_tokens"
 
 
@@ -26,7 +26,7 @@ class TokenTable(Database):
     async def create_admin_token(
         self, name: str, *, now: float, actor: str
     ) -> tuple[AdminToken, str]:
-        secret = new_secret(TOKEN_START)
+        secret = new_secret(ADMIN_START)
         digest, prefix = digest_of(secret), secret[:PREFIX_LENGTH]
         token = AdminToken(0, good_name(name), digest, prefix, now)
         async with self._transaction() as db:

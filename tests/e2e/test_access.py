@@ -18,7 +18,7 @@ from tests.support.customers import NOW, Customer
 from tests.support.raw_client import Reply
 from tests.support.running import Running
 from tests.support.scripted_upstream import Asked, reply
-from tests.support.speech import FORMATS, SPEECHES, Speech, error_of
+from tests.support.speech import SPEECHES, Speech, error_of
 
 CONFIG = """\
 demo: "on"
@@ -44,11 +44,6 @@ EMBEDDING = orjson.dumps({"model": "demo-embedding", "input": "hi"})
 @pytest.fixture(scope="module")
 def relay(start: Daemons) -> Running:
     return start(CONFIG)
-
-
-@pytest.fixture(params=FORMATS)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
 
 
 def message(speech: Speech, answer: Reply, status: int) -> str:

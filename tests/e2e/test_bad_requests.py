@@ -29,11 +29,6 @@ def relay(start: Daemons) -> Running:
     return start(CONFIG)
 
 
-@pytest.fixture(params=FORMATS)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
-
-
 def provider_of(relay: Running) -> Any:
     demo: Any = relay.daemon._demo
     return demo.provider

@@ -25,7 +25,7 @@ from tests.support.scripted_upstream import (
     reply,
     stream_head,
 )
-from tests.support.speech import FORMATS, SPEECHES, Speech, error_of
+from tests.support.speech import SPEECHES, Speech, error_of
 
 CONFIG = """\
 demo: "off"
@@ -37,11 +37,6 @@ upstreams:
 @pytest.fixture(scope="module")
 def relay(start: Daemons, upstream_of_module: ScriptedUpstream) -> Running:
     return start(CONFIG.format(url=upstream_of_module.url))
-
-
-@pytest.fixture(params=FORMATS)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
 
 
 def answered(

@@ -64,21 +64,11 @@ def price(tokens_in: int | None, tokens_out: int | None) -> int:
     return REQUEST + ((tokens_in or 0) * 3 + (tokens_out or 0) * 15) * 10**6
 
 
-def begin(
-    customer: Customer, upstream: ScriptedUpstream, speech: Speech, *, stream: bool = True
-) -> tuple[RawClient, Peer]:
-    """A request that has reached the upstream."""
-    client = customer.begin(speech, "any", stream=stream)
-    peer = upstream.accept()
-    peer.read_request()
-    return client, peer
-
-
 def in_mid_stream(
     customer: Customer, upstream: ScriptedUpstream, speech: Speech
 ) -> tuple[RawClient, Peer]:
     """A stream of which the client has the first events."""
-    client, peer = begin(customer, upstream, speech)
+    client, peer = customer.reach(upstream, speech, "any")
     peer.send(stream_head() + chunk(speech.opening))
     client.read_until(speech.opening)
     return client, peer
@@ -106,7 +96,7 @@ def test_who_leaves_before_the_first_byte_pays_an_estimate_of_the_prompt(
     relay: Running, upstream: ScriptedUpstream, speech: Speech
 ) -> None:
     customer = Customer(relay, "estimate", credit="1")
-    client, peer = begin(customer, upstream, speech)
+    client, peer = customer.reach(upstream, speech, "any")
     client.close()
 
     assert peer.hung_up(within=1.0)
@@ -138,8 +128,10 @@ def test_who_leaves_early_pays_nothing_where_that_is_free(
     relay: Running, upstream: ScriptedUpstream, speech: Speech, when: str
 ) -> None:
     customer = Customer(relay, "free", credit="1")
-    start = begin if when == "before the first byte" else in_mid_stream
-    client, peer = start(customer, upstream, speech)
+    if when == "before the first byte":
+        client, peer = customer.reach(upstream, speech, "any")
+    else:
+        client, peer = in_mid_stream(customer, upstream, speech)
     client.close()
 
     assert peer.hung_up(within=1.0)
@@ -155,7 +147,7 @@ def test_a_client_that_left_before_the_first_byte_pays_what_the_upstream_then_re
     relay: Running, upstream: ScriptedUpstream, speech: Speech
 ) -> None:
     customer = Customer(relay, "drain", credit="1")
-    client, peer = begin(customer, upstream, speech)
+    client, peer = customer.reach(upstream, speech, "any")
     client.close()
     relay.wait_until_quiet()
 
@@ -187,7 +179,7 @@ def test_a_whole_reply_is_heard_to_its_end_too(
 ) -> None:
     speech = SPEECHES[name]
     customer = Customer(relay, "drain", credit="1")
-    client, peer = begin(customer, upstream, speech, stream=False)
+    client, peer = customer.reach(upstream, speech, "any", stream=False)
     whole = reply(speech.reply)
     peer.send(whole[:-20])
     client.close()
@@ -275,7 +267,7 @@ def test_draining_before_the_first_byte_ends_in_time_too(
     relay: Running, upstream: ScriptedUpstream
 ) -> None:
     customer = Customer(relay, "drain-briefly", credit="1")
-    client, peer = begin(customer, upstream, CHAT)
+    client, peer = customer.reach(upstream, CHAT, "any")
     client.close()
 
     assert peer.hung_up(within=2.0)
@@ -299,7 +291,7 @@ def test_an_upstream_that_fails_while_it_is_drained_costs_nothing(
     relay: Running, upstream: ScriptedUpstream, way: str
 ) -> None:
     customer = Customer(relay, "drain", credit="1")
-    client, peer = begin(customer, upstream, CHAT)
+    client, peer = customer.reach(upstream, CHAT, "any")
     client.close()
     relay.wait_until_quiet()
 
@@ -345,7 +337,7 @@ def test_who_leaves_a_large_reply_at_its_last_byte_pays_for_it(
 ) -> None:
     speech = SPEECHES[name]
     customer = Customer(relay, policy, credit="1")
-    client, peer = begin(customer, upstream, speech, stream=False)
+    client, peer = customer.reach(upstream, speech, "any", stream=False)
     whole = reply(large(speech))
     peer.send(whole[:-1])
     client.read_until(large(speech)[-60:-10])
@@ -433,7 +425,7 @@ def test_who_is_told_of_the_stop_before_anything_came_pays_nothing(
 ) -> None:
     stopping = start(CONFIG.format(url=upstream.url))
     customer = Customer(stopping, "estimate", credit="1")
-    client, peer = begin(customer, upstream, CHAT, stream=False)
+    client, peer = customer.reach(upstream, CHAT, "any", stream=False)
     database = stopping.daemon.config.database
 
     stopping.stop()

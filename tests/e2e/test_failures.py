@@ -24,7 +24,7 @@ from tests.demo.serving import Serving
 from tests.support.raw_client import Reply
 from tests.support.running import Running
 from tests.support.scripted_upstream import dead_port
-from tests.support.speech import FORMATS, SPEECHES, Speech, error_of, events_of
+from tests.support.speech import SPEECHES, Speech, error_of, events_of
 
 CONFIG = """\
 demo: "off"
@@ -142,11 +142,6 @@ def relay(relay_of_module: Running) -> Running:
 
     relay_of_module.call(forgive)
     return relay_of_module
-
-
-@pytest.fixture(params=FORMATS)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
 
 
 def ask(relay: Running, speech: Speech, model: str, stream: bool) -> tuple[Reply, Entry]:

@@ -34,7 +34,7 @@ from tests.support.scripted_upstream import (
     reply,
     stream_head,
 )
-from tests.support.speech import FORMATS, SPEECHES, Speech, error_of
+from tests.support.speech import SPEECHES, Speech, error_of
 
 CONFIG = """\
 demo: "on"
@@ -57,11 +57,6 @@ CHAT = SPEECHES["chat"]
 @pytest.fixture(scope="module")
 def relay(start: Daemons, upstream_of_module: ScriptedUpstream) -> Running:
     return start(CONFIG.format(url=upstream_of_module.url))
-
-
-@pytest.fixture(params=FORMATS)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
 
 
 def refused(speech: Speech, answer: Reply) -> str:
@@ -312,21 +307,11 @@ def test_a_request_that_failed_gives_its_tokens_back(
 # --- requests at one time -------------------------------------------------------------------------
 
 
-def begin(
-    customer: Customer, upstream: ScriptedUpstream, speech: Speech, *, stream: bool
-) -> tuple[RawClient, Peer]:
-    """A request that has reached the upstream."""
-    client = customer.begin(speech, "scripted", stream=stream)
-    peer = upstream.accept()
-    peer.read_request()
-    return client, peer
-
-
 def test_a_key_over_its_requests_at_one_time_is_told_so_in_its_format(
     relay: Running, upstream: ScriptedUpstream, speech: Speech
 ) -> None:
     customer = Customer(relay, limits=Limits(concurrency=1))
-    client, peer = begin(customer, upstream, speech, stream=False)
+    client, peer = customer.reach(upstream, speech, "scripted", stream=False)
     with client:
         answer = customer.ask(speech, "demo")
         assert "this API key may have 1 request at one time" in refused(speech, answer)
@@ -339,8 +324,8 @@ def test_the_requests_of_an_account_at_one_time_count_together(
     relay: Running, upstream: ScriptedUpstream
 ) -> None:
     customer = Customer(relay, "two-at-a-time")
-    first, _ = begin(customer, upstream, CHAT, stream=False)
-    second, _ = begin(customer, upstream, CHAT, stream=True)
+    first, _ = customer.reach(upstream, CHAT, "scripted", stream=False)
+    second, _ = customer.reach(upstream, CHAT, "scripted", stream=True)
     with first, second:
         message = refused(CHAT, customer.ask(CHAT, "demo"))
         assert "this account may have 2 requests at one time" in message
@@ -418,7 +403,7 @@ def test_a_place_comes_back_however_a_request_ends(
     end, stream, outcome = ENDS[way]
     customer = Customer(relay, "two-at-a-time", limits=Limits(concurrency=1))
     for _ in range(3):
-        client, peer = begin(customer, upstream, CHAT, stream=stream)
+        client, peer = customer.reach(upstream, CHAT, "scripted", stream=stream)
         assert customer.in_flight == 1
         end(client, peer, CHAT)
         relay.wait_for(lambda: customer.in_flight == 0)

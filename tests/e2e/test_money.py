@@ -74,11 +74,6 @@ def relay(start: Daemons, upstream_of_module: ScriptedUpstream) -> Running:
     return start(CONFIG.format(url=upstream_of_module.url))
 
 
-@pytest.fixture(params=FORMATS)
-def speech(request: pytest.FixtureRequest) -> Speech:
-    return SPEECHES[request.param]
-
-
 # --- the second arithmetic ------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -18,11 +19,11 @@ RULES = BreakerRules(
 )
 
 
-def breaker(**changes: object) -> Breaker:
-    return Breaker(replace(RULES, **changes), random.Random(1))  # type: ignore[arg-type]
+def breaker(**changes: Any) -> Breaker:
+    return Breaker(replace(RULES, **changes), random.Random(1))
 
 
-def opened(at: float = 100.0, **changes: object) -> Breaker:
+def opened(at: float = 100.0, **changes: Any) -> Breaker:
     one = breaker(**changes)
     one.fail(one.enter(at), at, at_once=True)
     assert one.state == "open"

@@ -16,6 +16,7 @@ from relayd.money import pico
 from relayd.store.base import NewKey, UsageFilter
 from tests.support.raw_client import RawClient, Reply, request_bytes
 from tests.support.running import Running
+from tests.support.scripted_upstream import Peer, ScriptedUpstream
 from tests.support.speech import Speech
 
 NOW = 1_000_000.0  # when accounts and credits came about: long ago, whatever the clock says
@@ -130,6 +131,15 @@ class Customer:
         """A request, and its whole reply."""
         with self.begin(speech, model, stream=stream, headers=headers, **more) as client:
             return client.reply()
+
+    def reach(
+        self, upstream: ScriptedUpstream, speech: Speech, model: str, *, stream: bool = True
+    ) -> tuple[RawClient, Peer]:
+        """A request that has reached the upstream, which has yet to answer."""
+        client = self.begin(speech, model, stream=stream)
+        peer = upstream.accept()
+        peer.read_request()
+        return client, peer
 
     def get(self, path: str) -> Reply:
         """A page, with the customer's key."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Self
@@ -16,7 +17,7 @@ from typing import Self
 from tests.support.scripted_upstream import PATIENCE
 
 
-class Listening:
+class Listening(ABC):
     """Listens at once. Owns its threads and sockets; `close` ends them all."""
 
     def __init__(self) -> None:
@@ -25,9 +26,9 @@ class Listening:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._spawn(self._accept)
 
+    @abstractmethod
     def serve(self, connection: socket.socket) -> None:
         """Serve one connection, in its own thread. OSError and EOFError end it quietly."""
-        raise NotImplementedError
 
     @property
     def port(self) -> int:
