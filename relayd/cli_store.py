@@ -7,15 +7,17 @@ key, a name taken) is one line on stderr and exit code 1; a wrong call is 2.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import getpass
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
 
 import click
 
-from relayd.store.base import StoreError
+from relayd.ledger.lock import DatabaseInUse, lock
+from relayd.store.base import DatabaseTooOld, StoreError
 from relayd.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -100,11 +102,12 @@ def with_store(
     """Do the work on the open store; its refusals become the command's.
 
     Only commands that make something may make the database: a report on a mistyped path would
-    otherwise leave an empty one behind and say that nothing was used.
+    otherwise leave an empty one behind and say that nothing was used. A database of an older
+    version is brought up to date, unless its daemon runs: that would go on writing as it used to.
     """
 
-    async def opened() -> T:
-        store = await SqliteStore.open(path, create=create)
+    async def opened(*, upgrade: bool = False) -> T:
+        store = await SqliteStore.open(path, create=create, upgrade=upgrade)
         try:
             return await work(store)
         finally:
@@ -112,6 +115,24 @@ def with_store(
 
     path = database_path(place.config, place.database)
     try:
-        return asyncio.run(opened())
+        try:
+            return asyncio.run(opened())
+        except DatabaseTooOld:
+            with _instead_of_the_daemon(path):
+                return asyncio.run(opened(upgrade=True))
     except StoreError as error:
         raise Failed(str(error)) from error
+
+
+@contextlib.contextmanager
+def _instead_of_the_daemon(database: Path) -> Iterator[None]:
+    try:
+        held = lock(database)
+    except DatabaseInUse as error:
+        raise Failed(f"{error}, and is older than this command: restart it first") from error
+    except OSError as error:
+        raise Failed(str(error)) from error
+    try:
+        yield
+    finally:
+        held.release()

@@ -76,6 +76,11 @@ class DatabaseTooNew(StoreError):
     """A newer relayd wrote this database; this one would misread it."""
 
 
+class DatabaseTooOld(StoreError):
+    """An older relayd wrote this database, and perhaps still does: who opened it may not change it
+    under its hands."""
+
+
 class NotOurDatabase(StoreError):
     """The file is something else than a relayd database."""
 

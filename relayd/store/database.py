@@ -65,12 +65,14 @@ class Database:
         path: Path | str,
         *,
         create: bool = True,
+        upgrade: bool = True,
         day_of: Callable[[float], int] = utc_day,
     ) -> Self:
         """Open the database, make it where there is none, and bring its schema up to date.
 
-        `day_of` says which calendar day (20261121) a moment falls on; reports want it. Raises
-        NotFound (no file, and `create` is false), DatabaseTooNew, NotOurDatabase,
+        `upgrade` is for who knows that no daemon of an older version runs on it. `day_of` says
+        which calendar day (20261121) a moment falls on; reports want it. Raises NotFound (no file,
+        and `create` is false), DatabaseTooNew, DatabaseTooOld (without `upgrade`), NotOurDatabase,
         StoreUnavailable.
         """
         path = Path(path)
@@ -78,7 +80,7 @@ class Database:
             _make_file(path, create)
             writer = await _connect(path)
             try:
-                await migrate(writer, path)
+                await migrate(writer, path, upgrade=upgrade)
                 for statement in PREPARE:
                     await writer.execute(statement)
                 reader = await _connect(path, _READ_ONLY)

@@ -17,20 +17,27 @@ from pathlib import Path
 
 import aiosqlite
 
-from relayd.store.base import DatabaseTooNew, NotOurDatabase
+from relayd.store.base import DatabaseTooNew, DatabaseTooOld, NotOurDatabase
 from relayd.store.steps import MIGRATIONS, Migration
 
 
 async def migrate(
-    db: aiosqlite.Connection, path: Path, migrations: Sequence[Migration] = MIGRATIONS
+    db: aiosqlite.Connection,
+    path: Path,
+    migrations: Sequence[Migration] = MIGRATIONS,
+    *,
+    upgrade: bool = True,
 ) -> int:
     """Bring the database to the newest version and return how many steps that took.
 
-    Raises DatabaseTooNew, NotOurDatabase.
+    Without `upgrade` only an empty one gets a schema: a daemon of the older version may be writing
+    to it. Raises DatabaseTooNew, DatabaseTooOld (only then), NotOurDatabase.
     """
     version = await _checked_version(db, path, len(migrations))
     if version == len(migrations):
         return 0
+    if version and not upgrade:
+        raise DatabaseTooOld(f"{path} is at version {version}, this relayd wants {len(migrations)}")
     if version:
         await _back_up(db, path.with_name(f"{path.name}.before-{version + 1}"))
     return sum([await _step(db, number, m) for number, m in enumerate(migrations, 1)])

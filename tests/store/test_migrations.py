@@ -11,7 +11,7 @@ import aiosqlite
 import pytest
 
 from relayd.store import migrations
-from relayd.store.base import DatabaseTooNew, NotOurDatabase, StoreUnavailable
+from relayd.store.base import DatabaseTooNew, DatabaseTooOld, NotOurDatabase, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
 from relayd.store.steps import MIGRATIONS, Migration
 
@@ -110,6 +110,15 @@ def test_a_newer_database_is_refused_untouched(tmp_path: Path) -> None:
     with pytest.raises(DatabaseTooNew, match="newer relayd"):
         asyncio.run(SqliteStore.open(path))
     assert ask(path, "PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
+
+
+def test_an_older_database_is_left_untouched_by_who_may_not_change_it(tmp_path: Path) -> None:
+    path = tmp_path / "relayd.db"
+    migrate(path, MIGRATIONS[:1])
+    with pytest.raises(DatabaseTooOld):
+        asyncio.run(SqliteStore.open(path, upgrade=False))
+    assert ask(path, "PRAGMA user_version") == [(1,)]
+    assert [file.name for file in tmp_path.iterdir()] == ["relayd.db"]
 
 
 def test_a_foreign_database_is_refused_untouched(tmp_path: Path) -> None:
