@@ -16,7 +16,7 @@ TYPED = $(wildcard relayd tests benchmarks)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench outage cost sustain rollup kill-test lock clean
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench wire outage cost sustain rollup kill-test lock clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -51,11 +51,14 @@ floors: $(DEV_STAMP)
 coverage: $(DEV_STAMP) ## lines and branches that the tests reach; wire and policy want 100 %
 	@$(BIN)/coverage run -m pytest -m "not slow" $(ARGS) && $(BIN)/coverage report
 
-fidelity: $(DEV_STAMP) ## replay recorded provider traffic through the relay (FILE=traffic.jsonl.gz)
+fidelity: $(DEV_STAMP) ## recorded traffic, passed and translated (FILE=traffic.jsonl.gz, ARGS=--all)
 	@$(BIN)/python -m benchmarks.fidelity $(FILE) $(ARGS)
 
 bench: $(DEV_STAMP) ## the benchmark beside nginx (benchmarks/README.md)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+wire: $(DEV_STAMP) ## what translation costs a stream, in microseconds (ARGS=--quick)
+	@$(BIN)/python -m benchmarks.wire $(ARGS)
 
 outage: $(DEV_STAMP) ## an hour of failing providers, simulated (ARGS="--seed 3 --minutes 10", --choose)
 	@$(BIN)/python -m benchmarks.outage $(ARGS)

@@ -13,6 +13,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ upstreams:
     base_url: http://127.0.0.1:{upstream}
     key: mock-upstream-key
     max_connections: 20000
-    models: ["*"]
+    models: ["*"]{formats}
 """
 
 NGINX_CONFIG = """\
@@ -115,12 +116,14 @@ def start_mock(folder: Path, core: int) -> Server:
     return Server("direct", port, "mock-upstream-key", child, (child.pid,))
 
 
-def start_relay(folder: Path, core: int, upstream: int) -> Server:
-    """relayd with a fresh database and one key."""
+def start_relay(folder: Path, core: int, upstream: int, *, formats: Sequence[str] = ()) -> Server:
+    """relayd with a fresh database and one key; `formats` are all that its upstream speaks."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.yaml"
-    config.write_text(RELAY_CONFIG.format(port=port, folder=folder, upstream=upstream))
+    spoken = f"\n    formats: [{', '.join(formats)}]" if formats else ""
+    values = {"port": port, "folder": folder, "upstream": upstream, "formats": spoken}
+    config.write_text(RELAY_CONFIG.format(**values))
     database = folder / "relayd.db"
     key = create_key(database)
     command = [sys.executable, "-m", "relayd", "serve", "--config", str(config)]

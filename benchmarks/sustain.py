@@ -195,7 +195,9 @@ def start_paid_relay(folder: Path, upstream: int) -> Server:
     """relayd with prices, a strict group, and an account with a balance."""
     folder.mkdir(parents=True, exist_ok=True)
     port, config, database = free_port(), folder / "config.yaml", folder / "relayd.db"
-    config.write_text(RELAY_CONFIG.format(port=port, folder=folder, upstream=upstream) + MONEY)
+    config.write_text(
+        RELAY_CONFIG.format(port=port, folder=folder, upstream=upstream, formats="") + MONEY
+    )
     key = create_key(database)
     _command("account", "topup", "default", GRANT, "--database", str(database))
     command = [sys.executable, "-m", "relayd", "serve", "--config", str(config)]

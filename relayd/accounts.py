@@ -63,6 +63,8 @@ class Group:
         reserve_cap: otherwise at most so much is reserved for one request, in pico-dollars.
         leaving: who pays when a client leaves early.
         drain: seconds to wait for the true usage, with `drain`.
+        lenient: whether a translation leaves out what the other format cannot say, rather than
+            refuse it; None is as the configuration has it for all.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Group:
     reserve_cap: int | None = 250_000_000_000
     leaving: Leaving = "estimate"
     drain: float = 30.0
+    lenient: bool | None = None
 
 
 DEFAULT_GROUP = Group("default")
@@ -101,6 +104,7 @@ class Key:
         models, endpoints: what it is narrowed to; empty is all that the group has.
         addresses: networks (CIDR) it may be used from; empty is everywhere.
         old_digest: of the secret before the last rotation, valid until `old_until`.
+        lenient: as a group's; None is as the group has it.
     """
 
     id: int
@@ -119,6 +123,7 @@ class Key:
     note: str = ""
     old_digest: bytes | None = None
     old_until: float = 0.0
+    lenient: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,15 @@ import contextlib
 from typing import NamedTuple
 
 from relayd.call import Call, Client
-from relayd.errors import RelayError
+from relayd.crossing import Answer, Crossing, crossing_of, unreadable, unstreamed
+from relayd.errors import BadCall, BadReply, RelayError
 from relayd.forward import Exchange
 from relayd.judge import OUR_CREDENTIAL, TRY_ELSEWHERE, Verdict, first_event_error, judge
+from relayd.policy.keys import Caller
 from relayd.policy.lease import Lease
 from relayd.sides import RawHeaders
 from relayd.tasks import child
+from relayd.translation import Translation, Translator
 from relayd.upstream.connection import Connection, StaleConnection
 from relayd.upstream.provider import Outlet, Provider
 from relayd.watch import Watch
@@ -26,6 +29,8 @@ from relayd.wire import headers as wire_headers
 from relayd.wire import limits, params
 from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
+from relayd.wire.pipe import Pipe
+from relayd.wire.transcode import may_be_read
 
 STALE_WINDOW = 1.0  # seconds after sending in which a closed connection is taken for a stale one
 
@@ -37,6 +42,9 @@ class Asked(NamedTuple):
     head: Head
     client: Client
     limits: RawHeaders  # how those of the caller stand
+    caller: Caller | None
+    translator: Translator
+    translation: Translation | None = None  # where some upstream may speak another format
 
 
 class Place(NamedTuple):
@@ -56,6 +64,11 @@ class Lost(RelayError):
     default_code = "lost_race"
 
 
+class _Unreadable(RelayError):
+    """The upstream refused the request for state in it that it cannot read: it is asked once more
+    without, at once, and nobody is to blame."""
+
+
 class Attempt:
     """One upstream asked once. Owned by the request's task.
 
@@ -68,15 +81,20 @@ class Attempt:
 
     __slots__ = (
         "_asked",
+        "_head",
         "_race",
         "_watch",
+        "_whole_headers",
+        "crossing",
         "exchange",
         "failed",
         "lease",
         "observer",
         "problem",
         "provider",
+        "repeats",
         "reply_headers",
+        "spoken",
         "upstream_id",
         "verdict",
     )
@@ -92,13 +110,23 @@ class Attempt:
         self._race = race
         self._watch = watch
         self.lease, self.provider = place
-        head = asked.head
-        self.observer = FORMATS[asked.call.format].sniffer(head) if head.stream else None
+        self._head = head = asked.head
+        self.spoken = asked.call.format
+        self.crossing: Crossing | None = None
+        self.observer: Pipe | None = None
+        if asked.translation is not None:
+            self.crossing = crossing_of(asked.translation, self.lease)
+        if self.crossing is not None:
+            self.spoken = self.crossing.spoken
+        elif head.stream:
+            self.observer = FORMATS[self.spoken].sniffer(head)
         self.exchange = Exchange(asked.client, self.observer, self, watch)
         self.verdict: Verdict | None = None
         self.problem: RelayError | None = None  # of a reply whose client had left
         self.failed = False  # it has ended in a failure that is told already; who comes next?
         self.upstream_id = ""
+        self.repeats = 0  # asked again at once, without the state that the upstream could not read
+        self._whole_headers: RawHeaders | None = None  # those of a reply that was made anew
         # What the reply's head says beside the upstream's own: which model answered, after how
         # many attempts.
         self.reply_headers: RawHeaders = []
@@ -112,26 +140,65 @@ class Attempt:
         status, remapped = self.exchange.status, self.lease.spec.edits.statuses
         return dict(remapped).get(status, status) if remapped else status
 
+    @property
+    def is_preparing(self) -> bool:
+        """Whether the upstream has not been asked because we have no words for it yet."""
+        return self.crossing is not None and not self.crossing.is_written
+
     async def run(self) -> RelayError | None:
         """Ask, and wait until the reply has ended. Returns what went wrong, if anything did."""
         outlet = self.provider.outlet(self.lease.door.key.name, self.lease.site)
         try:
-            request = self._request(outlet)
-            connection = outlet.client.reuse(request, self.exchange)
-            if connection is None:
-                connection = await self._connect(outlet, request)
-            del request  # it may be a copy of a large body, and the reply takes its time
-            self.exchange.attach(connection)
-            problem = await self.exchange.done
-            if problem is not None and self._is_stale(problem):
-                self.exchange = Exchange(self._asked.client, self.observer, self, self._watch)
-                self.exchange.attach(await self._connect(outlet, self._request(outlet)))
+            while True:
+                translation = self._asked.translation
+                if translation is not None and not await self._prepare(translation):
+                    return None
+                request = self._request(outlet)
+                connection = outlet.client.reuse(request, self.exchange)
+                if connection is None:
+                    connection = await self._connect(outlet, request)
+                del request  # it may be a copy of a large body, and the reply takes its time
+                self.exchange.attach(connection)
                 problem = await self.exchange.done
-        except RelayError as exc:  # no connection came about
+                if problem is not None and self._is_stale(problem):
+                    self._begin_anew()
+                    self.exchange.attach(await self._connect(outlet, self._request(outlet)))
+                    problem = await self.exchange.done
+                if problem is None and not self.exchange.started:
+                    problem = self._judge()
+                if not isinstance(problem, _Unreadable):
+                    return problem
+                self.repeats += 1
+        except RelayError as exc:  # no connection came about, or the upstream has no words for it
             return exc
-        if problem is None and not self.exchange.started:
-            return self._judge()
-        return problem
+
+    async def _prepare(self, translation: Translation) -> bool:
+        """Say the request anew: in the upstream's format, or without what is sealed for others.
+        False where nobody needs to be asked. Raises BadCall where there are no words for it."""
+        if self.crossing is not None:
+            return await self._write(self.crossing)
+        if self._head.sealed:
+            self._head = head = translation.opened(self.lease)
+            self.observer = FORMATS[self.spoken].sniffer(head) if head.stream else None
+            self._begin_anew()
+        return True
+
+    async def _write(self, crossing: Crossing) -> bool:
+        """Put the request into the upstream's format; False where it is answered here."""
+        if crossing.estimates:
+            self._take(crossing.estimate())
+            self.claim(200)  # nobody has yet: who loses a race before it asks is cancelled
+            return False
+        await crossing.fetch()
+        crossing.write()
+        self.observer = crossing.pipe()
+        self._begin_anew()
+        return True
+
+    def _begin_anew(self) -> None:
+        largest = None if self.crossing is None else self.crossing.largest_reply
+        client = self._asked.client
+        self.exchange = Exchange(client, self.observer, self, self._watch, largest=largest)
 
     async def heard(self, done: asyncio.Future[RelayError | None], seconds: float) -> None:
         """Wait for the end of a reply that nobody reads any more, at most for so long; `problem`
@@ -158,21 +225,32 @@ class Attempt:
 
     def stream_headers(self, headers: RawHeaders) -> RawHeaders:
         observer = self.observer if self.exchange.mode != "overflow" else None
-        name = self._asked.call.format
-        kept = wire_headers.for_client(headers, name, stream=observer is not None)
+        kept = wire_headers.for_client(
+            headers,
+            self._asked.call.format,
+            stream=observer is not None,
+            translated=self.crossing is not None,
+        )
         if observer is not None:
             kept += observer.stream_headers
         return self.with_own_headers(headers, kept)
 
     def first_error(self, data: bytes) -> RelayError | None:
-        call = self._asked.call
-        headers = self.exchange.headers
-        return first_event_error(call.format, data, headers, now=call.started_at)
+        now = self._asked.call.started_at
+        return first_event_error(self.spoken, data, self.exchange.headers, now=now)
 
     def whole_headers(self) -> RawHeaders:
         """The client's headers of a whole reply."""
-        headers = self.exchange.headers
-        kept = wire_headers.for_client(headers, self._asked.call.format)
+        headers, made = self.exchange.headers, self._whole_headers
+        kept = wire_headers.for_client(
+            headers,
+            self._asked.call.format,
+            stream=made is not None,
+            translated=self.crossing is not None,
+        )
+        if made is not None:
+            names = {name for name, _ in made}
+            kept = [pair for pair in kept if pair[0] not in names] + made
         return self.with_own_headers(headers, kept)
 
     def with_own_headers(self, headers: RawHeaders, kept: RawHeaders) -> RawHeaders:
@@ -181,16 +259,22 @@ class Attempt:
         if upstream_id:
             kept.append((b"x-relayd-upstream-request-id", upstream_id.encode("latin-1")))
         kept += self.reply_headers
+        if self.crossing is not None:
+            kept += self.crossing.headers()
         return limits.replaced(kept, self._asked.limits)
 
     # --- asking ---------------------------------------------------------------------------------
 
     def _request(self, outlet: Outlet) -> list[bytes | memoryview]:
         """The request as the upstream shall get it, in pieces."""
-        (call, head, *_), lease = self._asked, self.lease
+        call, lease, crossing = self._asked.call, self.lease, self.crossing
+        if crossing is not None:
+            pieces, length = crossing.pieces()
+            target, forwarded = crossing.target, crossing.forwarded()
+            return [outlet.request_head(target, lease.model, forwarded, length), *pieces]
         assert call.target is not None
         edits = lease.spec.edits
-        pieces = FORMATS[call.format].outgoing(head, lease.model)
+        pieces = FORMATS[call.format].outgoing(self._head, lease.model)
         if edits.of_params:
             pieces = params.edited(pieces, edits)
         forwarded = wire_headers.for_upstream(call.headers, call.format)
@@ -221,17 +305,39 @@ class Attempt:
         body = exchange.held[0] if len(exchange.held) == 1 else b"".join(exchange.held)
         exchange.held = [body]
         try:
+            if self.crossing is not None and not may_be_read(body):
+                raise BadReply("The upstream's reply holds too many values to be translated.")
             self.verdict = judge(
-                call.format,
+                self.spoken,
                 call.target.operation,
                 self.status,
                 exchange.headers,
                 body,
                 now=call.started_at,
             )
+            if self.crossing is not None:
+                if unreadable(self.status, body) and self.crossing.forget():
+                    raise _Unreadable("The upstream cannot read the state in the request.")
+                self._take(self.crossing.answer(self.verdict, body))
+            elif self._asked.head.stream and self.verdict.outcome == "ok":
+                self._stream_whole(self.verdict, body)
         except RelayError as exc:
+            self.verdict = None
             return exc
         return self.verdict.retry
+
+    def _take(self, answer: Answer) -> None:
+        """This is the reply, instead of what came."""
+        self.verdict, body, self._whole_headers = answer
+        self.exchange.held = [body]
+
+    def _stream_whole(self, verdict: Verdict, body: bytes) -> None:
+        """The client asked for a stream and the upstream does not stream: the one place where a
+        reply is taken apart and put together again in its own format. Else it passes as it is."""
+        asked = self._asked
+        translation = asked.translator.of(asked.call, asked.head, asked.caller)
+        with contextlib.suppress(BadCall, BadReply):
+            self._take(unstreamed(translation, self.lease).answer(verdict, body))
 
 
 class Race:

@@ -82,4 +82,5 @@ def _group_json(group: Group) -> dict[str, object]:
         "reserve_cap": None if cap is None else shown(cap),
         "on_disconnect": group.leaving,
         "drain": group.drain,
+        "lenient": group.lenient,
     }

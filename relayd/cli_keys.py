@@ -238,6 +238,8 @@ def _facts(key: Key, spent: Mapping[str, int] | None = None) -> list[tuple[str, 
         ("addresses", ", ".join(key.addresses) or "any"),
         ("limits", limits_text(key.limits, key.caps) or "none of its own"),
     ]
+    if key.lenient is not None:
+        facts.append(("lenient", "yes" if key.lenient else "no"))
     if spent is not None:
         amounts = [(spent["day"], "today"), (spent["month"], "this month"), (spent["ever"], "ever")]
         facts.append(("spent", ", ".join(f"{tables.dollars(n)} {when}" for n, when in amounts)))
@@ -273,4 +275,5 @@ def key_json(key: Key) -> dict[str, object]:
         "addresses": key.addresses,
         **limits_json(key.limits, key.caps),
         "note": key.note,
+        "lenient": key.lenient,
     }

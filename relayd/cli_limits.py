@@ -56,6 +56,9 @@ _OPTIONS: Mapping[str, Callable[[Any], Any]] = {
     "spend_day": values.CAP.option("--spend-day", help="What it may spend a day."),
     "spend_month": values.CAP.option("--spend-month", help="What it may spend a month."),
     "spend_ever": values.CAP.option("--spend-ever", help="What it may spend altogether."),
+    "lenient": values.ANSWER.option(
+        "--lenient", help="Whether translations may lose what the other format cannot say."
+    ),
     "note": values.TEXT.option("--note", help="A remark for yourself."),
 }
 

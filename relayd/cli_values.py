@@ -118,6 +118,13 @@ def parse_expiry(text: str, now: float) -> float:
     return moment
 
 
+def parse_answer(text: str) -> bool:
+    """`yes` or `no`."""
+    if text.lower() not in ("yes", "no"):
+        raise ValueError(f"{text!r} is neither yes nor no")
+    return text.lower() == "yes"
+
+
 _LAST = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -203,6 +210,7 @@ NAMES = Value("A,B", parse_list)
 KINDS = Value("A,B", parse_endpoints)
 NETWORKS = Value("CIDR", parse_networks)
 TEXT = Value("TEXT", str)
+ANSWER = Value("yes|no", parse_answer)
 
 
 def given(asked: Mapping[str, object], empty: Mapping[str, object]) -> dict[str, object]:

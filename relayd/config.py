@@ -12,14 +12,16 @@ Only the daemon and the command line import this; everyone else receives its own
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from relayd.accounts import DEFAULT_GROUP, Group
+from relayd.config_capabilities import capabilities
 from relayd.config_groups import Network, groups, networks
 from relayd.config_prices import prices, prices_file, time_zone
 from relayd.config_routing import Offers, RoutingLines, check, is_about_models, offered_by, routing
+from relayd.config_translation import translation
 from relayd.config_upstreams import Upstreams, upstreams
 from relayd.config_values import (
     Address,
@@ -40,7 +42,9 @@ from relayd.config_yaml import ConfigProblems, Place, Problem, Source, read_text
 from relayd.model import Secret, UpstreamSpec
 from relayd.policy.prices import PriceBook, PriceLine, Unpriced
 from relayd.routing import Routing
+from relayd.wire.capabilities import Rows
 from relayd.wire.dialects import EVERY_FORMAT
+from relayd.wire.setting import Translating
 
 __all__ = [
     "Address",
@@ -58,6 +62,7 @@ __all__ = [
 DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
 USUAL_ROUTING = Routing()
+AS_USUAL = Translating()
 SHORTEST_KEEP = 2 * 86400.0
 DEMO_OFFERS = ("demo", "demo-*")
 # The sections that do not become a field of their own name as they are read.
@@ -142,6 +147,10 @@ class Config:
     left_out: tuple[str, ...] = ()
     # How an upstream is chosen, and what a failure leads to.
     routing: Routing = USUAL_ROUTING
+    # Whether and how requests go to upstreams that speak another format than the client's.
+    translation: Annotated[Translating, translation] = AS_USUAL
+    # What models take, where it is not what relayd knows of them: by pattern.
+    capabilities: Annotated[Rows, capabilities] = field(default_factory=dict)
     # What accounts of each kind may do; `default` is always among them.
     groups: Annotated[tuple[Group, ...], groups] = (DEFAULT_GROUP,)
     # Output tokens that a request may produce which says nothing about it: for reservations.
@@ -195,7 +204,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     )
     _check_whole(config, place)
     if not any(map(is_about_models, source.problems)):
-        _check_routing(routes, chosen, config.demo)
+        _check_routing(routes, chosen, config)
     if source.problems:
         raise ConfigProblems(source.problems)
     return config
@@ -251,10 +260,11 @@ def _check_whole(config: Config, place: Place) -> None:
         place.complain("demo: an upstream has this name too; rename it, or switch the demo off")
 
 
-def _check_routing(routes: RoutingLines, chosen: Upstreams, demo: str) -> None:
+def _check_routing(routes: RoutingLines, chosen: Upstreams, config: Config) -> None:
     """What the routing says about models, held against who offers them. The demo provider counts
     where it may answer, and where it stands alone it answers for any name."""
     specs = chosen.used + chosen.unused
-    names = () if demo == "off" else DEMO_OFFERS if specs else ("*",)
-    offered = [*offered_by(specs), *((name, EVERY_FORMAT) for name in names)]
+    names = () if config.demo == "off" else DEMO_OFFERS if specs else ("*",)
+    found = offered_by(specs, translated=config.translation.enabled)
+    offered = [*found, *((name, EVERY_FORMAT) for name in names)]
     check(routes, specs, Offers(offered))

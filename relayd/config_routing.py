@@ -2,9 +2,9 @@
 
 Strategy: the section is read into records with their places kept; then, with the upstreams known,
 `check` asks of every pattern and fallback whether anybody offers it, and whether the two share a
-format. Two models may fall back on each other: a fallback's own fallbacks are not followed.
-Upstreams without a key or disabled count as well, so that a file is not right on one machine and
-wrong on another.
+format, if only by translation. Two models may fall back on each other: a fallback's own fallbacks
+are not followed. Upstreams without a key or disabled count as well, so that a file is not right on
+one machine and wrong on another.
 
 Bounds: patterns with stars are compared pairwise, and a silly file could ask for a billion
 comparisons. So these draw on a budget, counted in characters, far above what a sane file needs;
@@ -42,6 +42,7 @@ from relayd.routing import (
     Strategy,
     WaitingRules,
 )
+from relayd.wire.dialects import EVERY_FORMAT
 
 BUDGET = 10_000_000  # characters compared: about half a second
 COMPARISON = 20  # what one costs, beside its characters
@@ -189,9 +190,18 @@ def check(found: RoutingLines, specs: Iterable[UpstreamSpec], offers: Offers) ->
     _check_costs(found, specs)
 
 
-def offered_by(specs: Iterable[UpstreamSpec]) -> Iterator[tuple[str, Iterable[str]]]:
-    """The patterns that upstreams offer, each with its formats."""
-    return ((rule.pattern, spec.formats) for spec in specs for rule in spec.models)
+def offered_by(
+    specs: Iterable[UpstreamSpec], *, translated: bool
+) -> Iterator[tuple[str, Iterable[str]]]:
+    """The patterns that upstreams offer, each with the formats in which it can be asked for.
+
+    Arguments:
+        translated: whether requests may be translated for upstreams that do not forbid it.
+    """
+    for spec in specs:
+        formats = EVERY_FORMAT if translated and spec.translate else spec.formats
+        for rule in spec.models:
+            yield rule.pattern, formats
 
 
 def _check_offers(line: ModelLine, offers: Offers) -> None:

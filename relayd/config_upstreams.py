@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relayd.config_capabilities import capabilities
 from relayd.config_edits import headers, params, remove_headers, status_map
 from relayd.config_keys import (
     NAME,
@@ -210,5 +211,9 @@ READERS: Mapping[str, Reader] = {
     "params": params,
     "status_map": status_map,
     "probe": probe,
+    "translate": switch,
+    "lenient": switch,
+    "shared_state": switch,
+    "capabilities": capabilities,
     "enabled": switch,
 }

@@ -137,7 +137,7 @@ class Place:
 
     def members(self) -> dict[str, Place]:
         """The members of a section, in file order; a second one of the same name is a problem."""
-        if self._is_empty:
+        if self.is_nothing:
             return {}
         if not isinstance(self.node, yaml.MappingNode):
             raise Wrong(f"expected a section of `name: value` lines, found {self._kind}")
@@ -176,8 +176,9 @@ class Place:
         return isinstance(self.node, yaml.MappingNode)
 
     @property
-    def _is_empty(self) -> bool:
-        """`limits:` with every line under it commented out is an empty section, not an error."""
+    def is_nothing(self) -> bool:
+        """Whether nothing stands here, or `null`. `limits:` with every line under it commented out
+        is an empty section, not an error."""
         return isinstance(self.node, yaml.ScalarNode) and self.node.tag == _NULL
 
     @property

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from relayd import __version__, control
 from relayd.bookkeeping import Bookkeeping, Keeping, Terms
 from relayd.config import Config, ConfigProblems, load
+from relayd.config_capabilities import shipped
 from relayd.embedded import EmbeddedDemo
 from relayd.metrics import Metrics
 from relayd.model import Secret, UpstreamSpec
@@ -31,6 +32,7 @@ from relayd.process import raise_file_limit, tame_collector
 from relayd.relay import Relay
 from relayd.systemd import notify, watchdog_interval
 from relayd.tasks import Tasks
+from relayd.translation import Translator
 from relayd.upstream.provider import Provider
 from relayd.web.account import AccountPages, Books
 from relayd.web.admin import Admin
@@ -39,6 +41,8 @@ from relayd.web.client import BodyLimits
 from relayd.web.connection import Listener
 from relayd.web.pages import Pages, metrics_server
 from relayd.web.server import Front
+from relayd.wire.capabilities import Capabilities
+from relayd.wire.dialects import DIALECTS
 
 log = logging.getLogger("relayd")
 
@@ -131,6 +135,7 @@ class Daemon:
             {spec.name: Provider(spec) for spec in specs},
             self.books.till,
             self.metrics,
+            translator=Translator(self.config.translation, _capabilities(self.config)),
             keepalive=self.config.keepalive_interval,
             write_timeout=self.config.limits.write_timeout,
         )
@@ -306,6 +311,7 @@ class Daemon:
         kept = {n: p for n, p in old.items() if p.spec in specs}
         new = {s.name: kept.get(s.name) or Provider(s) for s in specs}
         self.relay.pools.reload(specs, config.routing)
+        self.relay.translator.adopt(config.translation, _capabilities(config))
         self.relay.reconfigure(new, config.keepalive_interval, config.limits.write_timeout)
         self.front.limits = body_limits(config)
         self.pages.metrics_token = config.metrics.token
@@ -370,6 +376,12 @@ def _url(name: tuple[str, int]) -> str:
 def _keeping(config: Config) -> Keeping:
     how = config.ledger
     return Keeping(how.interval, how.batch, how.bound, how.fsync, how.journal, how.keep)
+
+
+def _capabilities(config: Config) -> Capabilities:
+    single = {spec.name: spec.capabilities for spec in config.upstreams if spec.capabilities}
+    resellers = {spec.name for spec in config.upstreams if DIALECTS[spec.dialect].resells}
+    return Capabilities(shipped(), config.capabilities, single, resellers)
 
 
 def _terms(config: Config) -> Terms:

@@ -72,6 +72,13 @@ class BadCall(RelayError):
     outcome = "bad_request"
 
 
+class NotHere(BadCall):
+    """One upstream cannot be asked this, because of what it is; another may. Costs it nothing: no
+    rest, no retry. When no other is left, the client gets the first of these."""
+
+    default_code = "unsupported_parameter"
+
+
 class NoUpstream(RelayError):
     """The model is known, but nothing can serve it now."""
 

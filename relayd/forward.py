@@ -7,7 +7,7 @@ decide how the reply travels, and from then on one bound method takes each read:
     guard     an event stream that has not begun: an error that comes first is no answer yet
     stream    an event stream: fed to the observer and written to the client at once
     overflow  a whole reply too large to hold: forwarded as it comes, only its tail is kept for
-    usage
+    usage; one that has to be translated is held, up to a larger bound
 
 No queue, task, timer, log or metric per chunk. One coarse timer per exchange looks at counters to
 find silence: it keeps a quiet client connection alive, gives up on a silent upstream, and on a
@@ -24,7 +24,7 @@ from relayd.errors import BadReply, ClientGone, NoAnswer, RelayError, UpstreamEr
 from relayd.nobody import NO_CLIENT, NO_OWNER
 from relayd.sides import ClientSide, Owner, RawHeaders, UpstreamSide
 from relayd.watch import Watch
-from relayd.wire.passthrough import Passthrough
+from relayd.wire.pipe import Pipe
 
 HOLD_LIMIT = 1024 * 1024  # a whole reply up to this size is judged before its first byte goes out
 TAIL_LIMIT = 64 * 1024  # of a larger one, this much of the end is kept: usage stands there
@@ -40,6 +40,8 @@ class Exchange:
         observer: watches an event stream, or None when the client did not ask for one.
         owner: what decides whether and how the reply goes to the client.
         watch: the timer that looks after it.
+        largest: bytes of a whole reply that must be held, because it is to be translated; None lets
+            a large one pass as it comes.
     """
 
     __slots__ = (
@@ -49,6 +51,7 @@ class Exchange:
         "_feed",
         "_guarded",
         "_held_size",
+        "_largest",
         "_loop",
         "_observer",
         "_owner",
@@ -73,9 +76,11 @@ class Exchange:
     def __init__(
         self,
         client: ClientSide,
-        observer: Passthrough | None,
+        observer: Pipe | None,
         owner: Owner,
         watch: Watch,
+        *,
+        largest: int | None = None,
     ) -> None:
         self._loop = watch.loop
         self._client: ClientSide = client
@@ -94,6 +99,7 @@ class Exchange:
         self._guarded = b""
         self.mode = "wait"
         self._held_size = 0
+        self._largest = largest
         self.started = False
         self.sent = False
         self.first_byte_at: float | None = None
@@ -260,6 +266,10 @@ class Exchange:
             return
         if not 200 <= self.status < 300:
             self.give_up(BadReply("The upstream's error reply is too large."))
+            return
+        if self._largest is not None:
+            if self._held_size > self._largest:
+                self.give_up(BadReply("The upstream's reply is too large to be translated."))
             return
         self.mode = "overflow"
         self.started = True

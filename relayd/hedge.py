@@ -49,9 +49,8 @@ async def hedged(
             for task in done:
                 problem = _problem(task)  # raises what is a bug of ours; then all of them are ended
                 attempt = runs.pop(task)
-                if attempt is race.winner or not runs:
+                if problem is None or attempt is race.winner or not runs:
                     return attempt, problem
-                assert problem is not None
                 ended(attempt, problem)
     finally:
         await _end(race, ended)
@@ -62,10 +61,11 @@ def lesson(attempt: Attempt, problem: RelayError, now: float) -> RelayError:
 
     One that lost is to blame only where it was silent for longer than is usual for it. Were that
     nothing, a silent upstream would never be found out; were it less, a backup would be blamed for
-    having been asked late. And its time until then counts among the others, or else what is usual
-    would be taken of the winners, and become ever shorter.
+    having been asked late; and while its client's pictures are fetched, it has not been asked. And
+    its time until then counts among the others, or else what is usual would be taken of the
+    winners, and become ever shorter.
     """
-    if not isinstance(problem, Lost):
+    if not isinstance(problem, Lost) or attempt.is_preparing:
         return problem
     quantiles, exchange = attempt.lease.door.quantiles, attempt.exchange
     usual, waited = quantiles.quantile(USUAL), now - exchange.sent_at

@@ -60,6 +60,8 @@ class Verdict(NamedTuple):
     """What to tell the client, and what the ledger says.
 
     `retry` is set where another upstream may do better: the reply passes only when none is left.
+    `produced`: tokens of what it says, as far as can be told without usage; None where its size has
+    to tell.
     """
 
     status: int
@@ -68,6 +70,7 @@ class Verdict(NamedTuple):
     usage: Usage | None
     retry: BadStatus | None = None
     response_id: str = ""
+    produced: int | None = None
 
 
 def judge(

@@ -3,13 +3,14 @@
 Strategy: prometheus_client's own counters take a lock and a float object per increment, and a
 request touches ten of them. So a request adds to plain numbers (one dict lookup, a few additions),
 and the registry asks for the families when somebody scrapes. Labels are bounded by the
-configuration: a model's label is the configured rule it matched, never what a client wrote.
+configuration: a model's label is the configured rule it matched, never what a client wrote. The
+one thing that clients do write, the fields that a translation dropped, is bounded here.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -25,6 +26,9 @@ from relayd.model import Entry, Usage
 from relayd.policy.reports import DoorReport
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+MOST_FIELDS = 200  # names of dropped fields; any more are counted as one
+OTHER = "(other)"
 
 _RequestKey = tuple[str, str, str, int, str]
 _Pair = tuple[str, str]
@@ -110,6 +114,8 @@ class Metrics(Collector):
         self._tokens: dict[_Pair, TokenCounts] = {}
         self._errors: dict[_Pair, int] = {}
         self._attempts: dict[tuple[str, str, str], int] = {}
+        self._translations: dict[tuple[str, str, str], int] = {}
+        self._dropped: dict[str, int] = {}
         registry.register(self)
 
     def settle(self, entry: Entry, rule: str) -> None:
@@ -135,6 +141,21 @@ class Metrics(Collector):
         """Count one attempt at an upstream key: `ok`, or the code of what it failed with."""
         labels = (upstream, key, result)
         self._attempts[labels] = self._attempts.get(labels, 0) + 1
+
+    def translated(self, client: str, upstream: str, outcome: str, dropped: Sequence[str]) -> None:
+        """Count one translation.
+
+        Arguments:
+            client, upstream: the formats.
+            outcome: as in the usage log; `refused` where one upstream had no words for the request.
+            dropped: paths of the fields that were left out.
+        """
+        labels = (client, upstream, outcome)
+        self._translations[labels] = self._translations.get(labels, 0) + 1
+        for field in {path.partition(".")[0].partition("[")[0] for path in dropped}:
+            known = field in self._dropped or len(self._dropped) < MOST_FIELDS
+            name = field if known else OTHER
+            self._dropped[name] = self._dropped.get(name, 0) + 1
 
     def _new_series(self, key: _RequestKey) -> Series:
         format_name, rule, upstream, _, _ = key
@@ -168,6 +189,7 @@ class Metrics(Collector):
         yield self._token_family()
         yield self._error_family()
         yield self._attempt_family()
+        yield from self._translation_families()
         yield from self._door_families()
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, value=read())
@@ -211,6 +233,24 @@ class Metrics(Collector):
         for labels, count in self._attempts.items():
             family.add_metric(list(labels), count)
         return family
+
+    def _translation_families(self) -> Iterator[Metric]:
+        translations = CounterMetricFamily(
+            "relayd_translations",
+            "Requests put into another format, by what came of them.",
+            labels=("client", "upstream", "outcome"),
+        )
+        for labels, count in self._translations.items():
+            translations.add_metric(list(labels), count)
+        dropped = CounterMetricFamily(
+            "relayd_dropped_fields",
+            "Translations that left a field of the client's out, by its first name.",
+            labels=("field",),
+        )
+        for name, count in self._dropped.items():
+            dropped.add_metric([name], count)
+        yield translations
+        yield dropped
 
     def _door_families(self) -> Iterator[Metric]:
         labels = ("upstream", "key")

@@ -5,8 +5,9 @@ Plain data, nothing of relayd imported. Durations are seconds, sizes bytes, mome
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 FormatName = Literal["chat", "responses", "messages", "gemini"]
 Operation = Literal["generate", "count_tokens", "embed"]
@@ -196,7 +197,11 @@ class UpstreamSpec:
     """One provider account, as configured.
 
     `base_urls`: the primary first, then backups. `tier`: smaller ones are asked first. `weight`
-    is its share in its tier; the keys divide it among themselves by their own weights.
+    is its share in its tier; the keys divide it among themselves by their own weights. `translate`:
+    clients of other formats than its own may be sent to it; `lenient`: what it cannot be told is
+    then left out rather than refused, None being as for all; `shared_state`: its keys are of one
+    account and can read what its models sealed for each other. `capabilities`: what its models
+    take, by pattern, where it is not as usual (`wire.capabilities`).
     """
 
     name: str
@@ -215,6 +220,10 @@ class UpstreamSpec:
     proxy: Proxy | None = None
     edits: Edits = field(default=Edits(), repr=False)
     probe: ProbeRules | None = None
+    translate: bool = True
+    lenient: bool | None = None
+    shared_state: bool = False
+    capabilities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True)

@@ -21,25 +21,26 @@ from relayd.attempt import Asked, Attempt, Place, Race
 from relayd.call import Call, Client
 from relayd.errors import (
     AllFull,
-    ClientGone,
-    NoUpstream,
+    BadCall,
     Refused,
     RelayError,
-    UpstreamError,
 )
-from relayd.faults import FaultLog
-from relayd.hedge import USUAL, hedged, lesson
+from relayd.hedge import USUAL, hedged
 from relayd.lobby import Lobby
 from relayd.model import Entry, Timeouts
-from relayd.policy.affinity import digest_of
 from relayd.policy.attempts import Attempts
 from relayd.policy.keys import ENDPOINT_OF, Directory
+from relayd.policy.lease import Lease
 from relayd.policy.pools import Pools, Route
+from relayd.settling import Settling
 from relayd.tasks import Tasks
 from relayd.till import Till
+from relayd.translation import Translation, Translator
 from relayd.upstream.provider import Provider
 from relayd.watch import Patience, Watch
+from relayd.wire import envelope, plan
 from relayd.wire.formats import FORMATS
+from relayd.wire.head import Head
 from relayd.work import Last, Meter, Work
 
 log = logging.getLogger("relayd")
@@ -54,6 +55,7 @@ class Relay:
         providers: by upstream name.
         till: charges requests and keeps their rows.
         meter: the metrics.
+        translator: for upstreams that do not speak a client's format.
         keepalive: seconds of silence before a stream is kept alive.
         write_timeout: seconds that a client may leave its reply unread.
     """
@@ -66,6 +68,7 @@ class Relay:
         till: Till,
         meter: Meter,
         *,
+        translator: Translator | None = None,
         keepalive: float = 10.0,
         write_timeout: float = 120.0,
     ) -> None:
@@ -74,10 +77,11 @@ class Relay:
         self.lobby = Lobby(pools.routing.waiting)
         self.reconfigure(providers, keepalive, write_timeout)
         self.till = till
+        self.translator = translator or Translator()
         self._meter = meter
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
-        self._faults = FaultLog()
+        self._settling = Settling(pools, self.lobby, till, meter, clock=self._clock)
         self._drains = Tasks()
         self._rng = random.Random()
         self.in_flight = 0
@@ -103,7 +107,7 @@ class Relay:
         except asyncio.CancelledError:
             if not self._drain(work):
                 last = replies.leave(work)
-                self._settle(work, last.size)
+                self._settling.close(work, last.size)
                 last.act()
             raise
         except Exception:
@@ -114,13 +118,12 @@ class Relay:
             last = replies.fail(work, RelayError("relayd failed to handle this request."))
         finally:
             self.in_flight -= 1
-        self._settle(work, last.size)
+        self._settling.close(work, last.size)
         last.act()
 
     def note(self, entry: Entry) -> None:
         """Count what is not even a request, and keep its row."""
-        self.till.note(entry, self._clock())
-        self._meter.settle(entry, "")
+        self._settling.note(entry)
 
     async def _work(self, work: Work) -> Last:
         directory = self.directory
@@ -161,6 +164,9 @@ class Relay:
         assert work.call.target is not None
         head = FORMATS[work.call.format].read_head(body, work.call.target)
         work.head = head
+        if "tools" in head.request:  # where these go is the only such question
+            head.traits = plan.traits_of(head.request, work.call.format)
+        head.sealed = envelope.may_hold(body, work.call.format)
         work.entry.model_asked = head.model
         work.entry.stream = head.stream
         self.till.estimate(head)
@@ -172,7 +178,7 @@ class Relay:
         head, caller = work.head, work.caller
         assert head is not None and caller is not None
         caller.check_model(head.model)
-        route = self.pools.route(head.model, work.call.format)
+        route = self._route_of(head.model, work)
         routes = [route]
         for name in route.fallbacks:
             # What a fallback lacks (a format, say) is no reason to refuse the model asked for.
@@ -190,9 +196,14 @@ class Relay:
         if not (work.caller.allows(name) and self.till.sells(name)):
             return None
         try:
-            return self.pools.route(name, work.call.format)
+            return self._route_of(name, work)
         except RelayError:
             return None
+
+    def _route_of(self, model: str, work: Work) -> Route:
+        call = work.call
+        assert call.target is not None
+        return self.pools.route(model, call.format, self.translator.serves(call.target))
 
     # --- ask ------------------------------------------------------------------------------------
 
@@ -200,31 +211,53 @@ class Relay:
         """Ask one upstream after another, until one answers or it is enough."""
         attempts = work.attempts
         assert attempts is not None
-        problem: RelayError | None = None
+        problem: RelayError | None = None  # of the last that was asked
+        refusal: BadCall | None = None  # of the first that has no words for the request
         while True:
             try:
                 place = self._maybe_place(attempts) or await self._wait(work, attempts)
-            except RelayError:
-                if work.attempt is None or work.attempt.verdict is None:
-                    raise
-                return work.attempt, problem  # it passes as it came: nobody has a better answer
+            except RelayError as exc:
+                if work.attempt is not None and work.attempt.verdict is not None:
+                    return work.attempt, problem  # it passes as it came: nobody has a better answer
+                if refusal is not None and problem is None and not isinstance(exc, AllFull):
+                    raise refusal from None
+                raise
+            before = work.attempt
             usual = place.lease.door.quantiles
             delay = usual.quantile(USUAL) if attempts.route.pool.hedge else None
             if delay is None:
                 work.attempt = attempt = self._attempt(work, attempts, place)
-                problem = await attempt.run()
+                said = await attempt.run()
             else:
-                attempt, problem = await self._race(work, attempts, place, delay)
+                attempt, said = await self._race(work, attempts, place, delay)
                 work.attempt = attempt
-            if problem is None or attempt.exchange.started:
-                return attempt, problem
+            if said is None or attempt.exchange.started:
+                return attempt, said
             attempt.failed = True
-            self._end(attempt, problem)
+            self._settling.end(attempt, said)
+            if not isinstance(said, BadCall):
+                problem = said
+            else:
+                refusal = refusal or said
+                self._pass_over(work, attempt, before)
+                if problem is None:
+                    if not attempts.is_anybody_left:
+                        raise refusal
+                    continue
+                assert before is not None
+                attempt = before
             rest = attempts.failed(problem, self._clock())
             if rest is None:
                 return attempt, problem
             if rest:
                 await asyncio.sleep(rest)
+
+    def _pass_over(self, work: Work, attempt: Attempt, before: Attempt | None) -> None:
+        """An upstream cannot be told what the client asks: it is as if it had not been there."""
+        assert work.attempts is not None
+        work.attempts.pass_over(attempt.lease)
+        work.attempt = before
+        self._meter.translated(work.call.format, attempt.spoken, "refused", ())
 
     def _maybe_place(self, attempts: Attempts) -> Place | None:
         """The next upstream key to ask; None where the request has to wait for one."""
@@ -259,7 +292,7 @@ class Relay:
             return self._attempt(work, attempts, other_place, race)
 
         try:
-            return await hedged(first, race, delay, second, self._end)
+            return await hedged(first, race, delay, second, self._settling.end)
         finally:
             work.attempt = race.winner or first
 
@@ -267,13 +300,33 @@ class Relay:
         self, work: Work, attempts: Attempts, place: Place, race: Race | None = None
     ) -> Attempt:
         assert work.head is not None
-        asked = Asked(work.call, work.head, work.client, work.limits)
+        asked = Asked(
+            work.call,
+            work.head,
+            work.client,
+            work.limits,
+            work.caller,
+            self.translator,
+            self._translation(work, work.head, place.lease),
+        )
         timeouts = place.lease.timeouts
         watch = self._watches.get(id(timeouts)) or self._watch(timeouts)
         attempt = Attempt(asked, place, watch, race)
         if attempts.count > 1 or attempts.fell_back:
             attempt.reply_headers = replies.way_headers(attempts)
         return attempt
+
+    def _translation(self, work: Work, head: Head, lease: Lease) -> Translation | None:
+        """The request in words for all formats, made once; None where the client's own will do."""
+        translator = self.translator
+        if not lease.translated:
+            if not (head.sealed or translator.restricts(lease, work.call.format, head.traits)):
+                return None
+            if not (head.sealed or translator.serves(head.target)):
+                return None
+        if work.translation is None:
+            work.translation = translator.of(work.call, head, work.caller)
+        return work.translation
 
     def _watch(self, timeouts: Timeouts) -> Watch:
         patience = Patience(timeouts, self._keepalive, self._write_timeout)
@@ -302,82 +355,8 @@ class Relay:
     def _heard(self, work: Work, attempt: Attempt) -> None:
         replies.unheard(work, attempt)
         self.in_flight -= 1
-        self._settle(work)
+        self._settling.close(work)
 
     async def close(self) -> None:
         """End what listens on after its client has left; what came until now is charged."""
         await self._drains.cancel()
-
-    # --- settle ---------------------------------------------------------------------------------
-
-    def _end(self, attempt: Attempt, problem: RelayError) -> None:
-        """An attempt came to nothing: its key learns, the operator hears."""
-        lease, now = attempt.lease, self._clock()
-        if lease.ended:
-            return
-        door = lease.door
-        refused_before = door.refused
-        lease.fail(lesson(attempt, problem, now), now)
-        if isinstance(problem, UpstreamError):
-            self._meter.attempt(door.spec.name, door.key.name, problem.code)
-            self._faults.note(door.name, problem.code, now)
-        if door.refused and not refused_before:
-            log.error(
-                "upstream key %s is taken out: its provider refused it; `relayd upstream enable %s`"
-                " takes it back",
-                door.name,
-                door.name,
-            )
-        if self.lobby.waiting:
-            self.lobby.stir()
-
-    def _settle(self, work: Work, to_come: int = 0) -> None:
-        """End the request in the books, once. `to_come`: bytes that its last act will send."""
-        entry, call, attempt = work.entry, work.call, work.attempt
-        now = self._clock()
-        entry.duration = now - call.started
-        entry.bytes_in = work.client.bytes_in
-        entry.bytes_out = work.client.bytes_out + to_come
-        rule = ""
-        if attempt is not None:
-            rule = attempt.lease.rule
-            self._settle_attempt(work, attempt, now)
-        self.till.close(work, now)
-        self._meter.settle(entry, rule)
-        if isinstance(work.failure, NoUpstream) and work.failure.detail:
-            self._faults.unserved(entry.model_asked[:100], work.failure.detail, now)
-
-    def _settle_attempt(self, work: Work, attempt: Attempt, now: float) -> None:
-        entry, lease, exchange = work.entry, attempt.lease, attempt.exchange
-        if exchange.first_byte_at is not None:
-            entry.first_byte = exchange.first_byte_at - work.call.started
-        entry.upstream, entry.upstream_key = lease.spec.name, lease.door.key.name
-        entry.model_used, entry.format_out = lease.model, work.call.format
-        entry.upstream_request_id = attempt.upstream_id
-        if work.attempts is not None:
-            entry.attempts = work.attempts.count
-        failure = work.failure
-        if isinstance(failure, UpstreamError):
-            self._end(attempt, failure)
-        elif isinstance(failure, ClientGone) or entry.outcome not in (
-            "ok",
-            "bad_request",
-        ):
-            lease.leave(now)
-        else:
-            self._succeed(work, attempt, now)
-        if self.lobby.waiting:
-            self.lobby.stir()
-
-    def _succeed(self, work: Work, attempt: Attempt, now: float) -> None:
-        entry, lease = work.entry, attempt.lease
-        matter = not lease.door.unlimited and entry.usage_source == "reported"
-        lease.succeed(now, attempt.first_byte(), entry.usage.total if matter else None)
-        self._meter.attempt(lease.spec.name, lease.door.key.name, "ok")
-        attempts = work.attempts
-        if attempts is None or not attempts.route.pool.has_choice:
-            return
-        self.pools.remember(attempts.route, lease, attempts.wanted, now)
-        if work.response_id and work.call.format == "responses":
-            digest = digest_of(entry.account_id or 0, "", work.response_id.encode())
-            self.pools.affinity.keep(digest, lease.door.name, now)

@@ -15,7 +15,8 @@ from relayd.model import Usage
 from relayd.policy.attempts import Attempts
 from relayd.sides import RawHeaders
 from relayd.wire.formats import FORMATS
-from relayd.wire.passthrough import BYTES_PER_TOKEN, Passthrough
+from relayd.wire.passthrough import BYTES_PER_TOKEN
+from relayd.wire.pipe import Pipe
 from relayd.work import Last, Work
 
 
@@ -133,7 +134,7 @@ def unheard(work: Work, attempt: Attempt) -> None:
         _note_cut(work, attempt)
 
 
-def is_whole(observer: Passthrough | None) -> bool:
+def is_whole(observer: Pipe | None) -> bool:
     """Whether a stream is complete: who has it was served."""
     return observer is not None and observer.complete and observer.failed is None
 
@@ -184,7 +185,8 @@ def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int
 def _note_verdict(work: Work, verdict: Verdict, size: int) -> None:
     """Enter what a whole reply consumed; one that is no answer has consumed nothing."""
     if verdict.outcome == "ok" or verdict.usage is not None:
-        note_usage(work, verdict.usage, complete=True, produced=size // BYTES_PER_TOKEN)
+        produced = size // BYTES_PER_TOKEN if verdict.produced is None else verdict.produced
+        note_usage(work, verdict.usage, complete=True, produced=produced)
 
 
 def _note_cut(work: Work, attempt: Attempt) -> None:

@@ -7,7 +7,7 @@ meter: the daemon brings the real ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -15,13 +15,14 @@ from relayd.attempt import Attempt
 from relayd.call import Call, Client
 from relayd.errors import RelayError
 from relayd.forward import Exchange
-from relayd.model import Entry
+from relayd.model import Entry, FormatName
 from relayd.policy.admission import Grant
 from relayd.policy.attempts import Attempts
 from relayd.policy.keys import Caller
 from relayd.sides import RawHeaders
+from relayd.translation import Translation
 from relayd.wire.head import Head
-from relayd.wire.passthrough import Passthrough
+from relayd.wire.pipe import Pipe
 
 
 class Meter(Protocol):
@@ -31,6 +32,10 @@ class Meter(Protocol):
 
     def attempt(self, upstream: str, key: str, result: str) -> None: ...
 
+    def translated(
+        self, client: FormatName, upstream: FormatName, outcome: str, dropped: Sequence[str]
+    ) -> None: ...
+
 
 @dataclass(slots=True)
 class Work:
@@ -38,7 +43,7 @@ class Work:
 
     `attempt` is the one that stands: under way, or the last there was. `failure` is what it came to
     after all, where that is the upstream's fault. `limits` are headers: how the caller's limits
-    stand.
+    stand. `translation` is None until some upstream speaks another format.
     """
 
     call: Call
@@ -48,6 +53,7 @@ class Work:
     grant: Grant | None = None
     limits: RawHeaders = field(default_factory=list)
     head: Head | None = None
+    translation: Translation | None = None
     attempts: Attempts | None = None
     attempt: Attempt | None = None
     failure: RelayError | None = None
@@ -58,7 +64,7 @@ class Work:
         return self.attempt.exchange if self.attempt is not None else None
 
     @property
-    def observer(self) -> Passthrough | None:
+    def observer(self) -> Pipe | None:
         return self.attempt.observer if self.attempt is not None else None
 
 

@@ -9,6 +9,7 @@ from relayd import errors
 TABLE = [
     (errors.Refused, "client", 401, "refused", False),
     (errors.BadCall, "client", 400, "bad_request", False),
+    (errors.NotHere, "client", 400, "bad_request", False),
     (errors.NoUpstream, "relay", 503, "no_upstream", False),
     (errors.ConnectFailed, "upstream", 502, "upstream_error", True),
     (errors.NoAnswer, "upstream", 504, "upstream_error", True),

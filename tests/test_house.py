@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from relayd import config, model, routing
+from relayd import accounts, config, model, routing
+from relayd.wire import setting
 
 ROOT = Path(__file__).parents[1]
 LONGEST_FUNCTION = 60
@@ -36,7 +37,11 @@ TESTED_ELSEWHERE = {
     "relayd/attempt.py": "told by transcripts: tests/test_relay.py, tests/test_relay_attempts.py",
     "relayd/hedge.py": "told by transcripts: tests/test_relay_attempts.py",
     "relayd/replies.py": "told by transcripts: tests/test_relay.py",
+    "relayd/settling.py": "told by transcripts: tests/test_relay.py",
     "relayd/sockets.py": "seen through both sides: tests/upstream and tests/web",
+    "relayd/wire/parts.py": "records without behaviour",
+    "relayd/wire/codec.py": "Protocols",
+    "relayd/wire/pipe.py": "Protocols",
     "relayd/embedded.py": "every test in tests/e2e talks to it",
 }
 
@@ -233,6 +238,10 @@ def test_the_list_of_exceptions_has_no_dead_entries() -> None:
         routing.AffinityRules,
         routing.WaitingRules,
         routing.ModelRouting,
+        setting.Translating,
+        setting.Fetching,
+        setting.Rules,
+        accounts.Group,
     ],
 )
 def test_every_option_is_read_by_someone(record: type) -> None:

@@ -44,6 +44,8 @@ upstreams:
     base_url: {url}
     key: the-upstream-key
     models: ["*"]
+    # What only another endpoint takes is sent there otherwise: here it is passing that is measured.
+    capabilities: {{"*": {{endpoints: [], tools_endpoint: null}}}}
 """
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from benchmarks.fidelity.check import Checked
+from benchmarks.fidelity.verdicts import table
 
 HEADINGS = (
     "format",
@@ -39,18 +40,6 @@ def lines(checked: Sequence[Checked]) -> Iterator[str]:
 def failed_ids(checked: Sequence[Checked]) -> list[str]:
     """The exchanges that failed in any mode."""
     return sorted({one.replayed.recorded.id for one in checked if one.failures})
-
-
-def table(rows: Sequence[Sequence[object]]) -> Iterator[str]:
-    """Columns, the first to the left and the others to the right."""
-    text = [[str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*text, strict=True)]
-    for row in text:
-        first, *others = (
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join([first, *others])
 
 
 def _table_rows(checked: Sequence[Checked]) -> Iterator[Sequence[object]]:

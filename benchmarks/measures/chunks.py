@@ -51,7 +51,8 @@ def measure(stage: Stage) -> Section:
         windows: dict[str, list[Window]] = defaultdict(list)
         for _ in range(stage.sizes.rounds):
             for server in stage.proxies:
-                windows[server.name].append(_window(stage, server, format_name))
+                seconds = stage.sizes.chunks_seconds
+                windows[server.name].append(window(server, format_name, seconds))
         _add(section, format_name, windows)
     return section
 
@@ -79,27 +80,28 @@ def _add(section: Section, format_name: str, windows: dict[str, list[Window]]) -
         section.goals.append(Goal(f"CPU per chunk to nginx, {format_name}", ratio, GOAL, "x"))
 
 
-def _window(stage: Stage, server: Server, format_name: str) -> Window:
+def window(server: Server, format_name: str, seconds: float, *, streams: int = STREAMS) -> Window:
+    """What one server does in so many seconds with so many streams. Raises LoadFailed."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_count(server, format_name, stage.sizes.chunks_seconds))
+        return runner.run(_count(server, format_name, seconds, streams))
 
 
-async def _count(server: Server, format_name: str, seconds: float) -> Window:
+async def _count(server: Server, format_name: str, seconds: float, number: int) -> Window:
     # Long enough for the slowest start; the streams are left when the window has passed.
-    number = int((seconds + 30) * CHUNKS_PER_SECOND)
-    model = f"demo-chunks-{number}-at-{CHUNKS_PER_SECOND}"
+    each = int((seconds + 30) * CHUNKS_PER_SECOND)
+    model = f"demo-chunks-{each}-at-{CHUNKS_PER_SECOND}"
     streams = Streams(server, request(server, format_name, model, stream=True))
     try:
-        await streams.open(STREAMS)
+        await streams.open(number)
         await asyncio.sleep(SETTLE)
         clock = asyncio.get_running_loop().time
         cpu, chunks, started = cpu_seconds(server.pids), streams.events, clock()
         await asyncio.sleep(seconds)
         took = clock() - started
-        window = Window(streams.events - chunks, took, cpu_seconds(server.pids) - cpu)
+        counted = Window(streams.events - chunks, took, cpu_seconds(server.pids) - cpu)
     finally:
         ended = streams.ended
         await streams.close()
-    if ended or not window.chunks:
-        raise LoadFailed(f"{ended} streams of {server.name} broke off, {window.chunks} chunks")
-    return window
+    if ended or not counted.chunks:
+        raise LoadFailed(f"{ended} streams of {server.name} broke off, {counted.chunks} chunks")
+    return counted

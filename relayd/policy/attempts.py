@@ -4,6 +4,7 @@ The order: other targets of the pool (its tiers in turn), then the models named 
 with as many attempts again), then, where there is nobody else, the same target once more after a
 short rest. Before each further attempt four questions are asked: can another attempt heal a failure
 of this kind (`RETRIED`), are attempts left, is there time left, and does the retry budget allow it.
+An upstream that cannot be told what the client asks (`pass_over`) was not asked: it costs nothing.
 Pure: the relay and the simulation of outages walk the same way.
 """
 
@@ -65,6 +66,7 @@ class Attempts:
         "_asked",
         "_at",
         "_failed",
+        "_passed_over",
         "_pools",
         "_repeat",
         "_rng",
@@ -88,8 +90,9 @@ class Attempts:
         self.fell_back = False
         self._at = 0
         self._asked = 0  # attempts on the present route: the last so many of those tried
-        self._started = 0.0
+        self._started: float | None = None
         self._tried: list[Target] = []
+        self._passed_over: list[Target] = []  # of the present route
         self._repeat = False
         self._failed: RelayError | None = None
         self.count = 0
@@ -107,11 +110,11 @@ class Attempts:
 
         Raises: what the last attempt failed with, or NoUpstream (AllFull) when none could be made.
         """
-        if self.count or len(self._routes) > 1:
+        if self._started is not None or len(self._routes) > 1:
             lease = self._first_of_routes(now)
         else:
             lease = self._pools.choose(self.route, self.wanted, now)
-        if not self.count:
+        if self._started is None:
             self._started = now
             self._pools.budget.request(now)
         self._took(lease)
@@ -124,7 +127,7 @@ class Attempts:
         if self._asked >= pools.routing.retries.attempts or not pools.budget.allows(now):
             return None
         try:
-            lease = pools.choose(self.route, self.wanted, now, self._tried)
+            lease = pools.choose(self.route, self.wanted, now, self._tried + self._passed_over)
         except NoUpstream:
             return None
         pools.budget.spend(now)
@@ -139,6 +142,7 @@ class Attempts:
         """
         self._failed = error
         self._repeat = False
+        assert self._started is not None
         late = now - self._started >= self._pools.routing.retries.deadline
         if late or not retried(error) or not self._pools.budget.allows(now):
             return None
@@ -146,6 +150,27 @@ class Attempts:
         if rest is not None:
             self._pools.budget.spend(now)
         return rest
+
+    def pass_over(self, lease: Lease) -> None:
+        """This upstream cannot be told what is asked, nor can any of its keys: it was not asked,
+        and `next` asks somebody else."""
+        self.count -= 1
+        self._asked -= 1
+        self._tried.remove(lease.target)
+        self._passed_over += [
+            (member.door.name, site)
+            for member in self.route.pool.members
+            if member.door.spec.name == lease.spec.name
+            for site in range(len(member.door.sites))
+        ]
+
+    @property
+    def is_anybody_left(self) -> bool:
+        """Whether there is any upstream, well or not, that may still be told what is asked."""
+        if self._at + 1 < len(self._routes):
+            return True
+        never = {door for door, _ in self._passed_over}
+        return any(member.door.name not in never for member in self.route.pool.members)
 
     def _took(self, lease: Lease) -> None:
         self.count += 1
@@ -169,13 +194,14 @@ class Attempts:
         raise next((exc for exc in refusals if isinstance(exc, AllFull)), refusals[0]) from None
 
     def _choose(self, now: float) -> Lease:
-        here = self._tried_here()
+        here, never = self._tried_here(), self._passed_over
         if len(here) < len(self._tried):
             try:
-                return self._pools.choose(self.route, self.wanted, now, self._tried)
+                return self._pools.choose(self.route, self.wanted, now, self._tried + never)
             except NoUpstream:
                 pass  # who failed for another model may still serve this one
-        return self._pools.choose(self.route, self.wanted, now, () if self._repeat else here)
+        tried = never if self._repeat else here + never
+        return self._pools.choose(self.route, self.wanted, now, tried)
 
     def _tried_here(self) -> list[Target]:
         """Who was tried for the model that is now asked for."""
@@ -186,7 +212,8 @@ class Attempts:
         for at in range(self._at, len(self._routes)):
             tried = self._tried_here() if at == self._at else []
             left = len(tried) < self._pools.routing.retries.attempts
-            if left and self._pools.free(self._routes[at], self.wanted, now, tried):
+            never = self._passed_over if at == self._at else []
+            if left and self._pools.free(self._routes[at], self.wanted, now, tried + never):
                 self._turn_to(at)
                 return True
         return False
@@ -199,13 +226,13 @@ class Attempts:
         twice = len(tried) > len(set(tried))
         if not quick or twice or len(tried) >= self._pools.routing.retries.attempts:
             return None
-        if not self._pools.free(self.route, self.wanted, now, ()):
+        if not self._pools.free(self.route, self.wanted, now, self._passed_over):
             return None
         self._repeat = True
         return self._rng.uniform(*REST)
 
     def _turn_to(self, at: int) -> None:
         if at != self._at:
-            self._at, self._asked = at, 0
+            self._at, self._asked, self._passed_over = at, 0, []
             self.route = self._routes[at]
             self.fell_back = at > 0

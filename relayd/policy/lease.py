@@ -31,7 +31,7 @@ class Lease:
         now: when it was taken.
 
     `target` is what was chosen: the door and the base URL; `rule` is by which of the upstream's
-    rules it offers the model.
+    rules it offers the model; `translated`: it does not speak the client's format.
     """
 
     __slots__ = (
@@ -51,6 +51,7 @@ class Lease:
         "taken_at",
         "target",
         "timeouts",
+        "translated",
     )
 
     def __init__(self, found: Found, model: str, tokens: int, now: float) -> None:
@@ -60,6 +61,7 @@ class Lease:
         self.target: Target = door.name, site
         self.model = model
         self.rule = member.rule.pattern
+        self.translated = member.translated
         self.timeouts: Timeouts = member.rule.timeouts or door.spec.timeouts
         self.taken_at, self._tokens = now, tokens
         # A reload may give the door another credential, and other sites, while this lease is held.

@@ -1,6 +1,7 @@
 """A pool: all doors that offer a model by the same rules, and whose turn it is among them.
 
-Tiers are tried in order; a tier is left when none of its doors lets the request through. Inside a
+Tiers are tried in order; a tier is left when none of its doors lets the request through. Doors that
+need a translation are tiers of their own, behind all others. Inside a
 tier a conversation goes to its own door (remembered, or its home on the ring) as long as that one
 lets it through; everything else, and conversations that come from nowhere, go by the strategy.
 A second try prefers another upstream in the tier to a sister of the key that failed.
@@ -223,10 +224,11 @@ class Pool:
         return next(filter(is_good, islice(tier.homes.order(conversation), 1, MOST_HOMES)), None)
 
     def _rank(self, member: Member) -> tuple[float, ...]:
-        tier = float(member.door.spec.tier)
+        # Bytes that pass are never wrong: whoever speaks the format comes first, whatever its tier.
+        tier = float(member.translated), float(member.door.spec.tier)
         if self.strategy != "cheapest":
-            return (tier,)
-        return tier, inf if member.rule.cost is None else member.rule.cost
+            return tier
+        return *tier, inf if member.rule.cost is None else member.rule.cost
 
 
 def _asking(

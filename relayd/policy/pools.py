@@ -2,8 +2,9 @@
 
 An upstream's rules map public names to its own. Within one upstream the exact name beats wildcards,
 and among wildcards the longest literal start wins. Across upstreams those that speak the client's
-format are candidates, and the exact name beats wildcards there too. The keys of the candidates are
-a pool (`pool`), where tiers, affinity, strategy and health decide. Pools belong to the set of rules
+format are candidates, and the exact name beats wildcards there too; behind them, where the request
+can be translated, come those that do not speak it. The keys of the candidates are a pool (`pool`),
+where tiers, affinity, strategy and health decide. Pools belong to the set of rules
 that match, not to the model: all models behind `gpt-*` share one, so state is bounded by the
 configuration, whatever names clients invent. What a name resolves to is remembered, in a bounded
 table, for the hot path.
@@ -108,7 +109,7 @@ class Pools:
         self.doors: dict[str, Door] = {}
         self._sites: dict[tuple[str, str], Site] = {}
         self._pools: dict[tuple[object, ...], Pool] = {}
-        self._routes: dict[tuple[str, str], Route] = {}
+        self._routes: dict[tuple[str, str, bool], Route] = {}
         self.routing = Routing()
         self.affinity = Affinity(self.routing.affinity)
         self.budget = RetryBudget(self.routing.retries)
@@ -187,8 +188,12 @@ class Pools:
 
         Those that spell the name out come alone: whoever lists a model means it more than `*`.
         """
-        found = [choice for choice in self._offers(model) if format in choice.spec.formats]
-        return [choice for choice in found if not choice.rule.is_wildcard] or found
+        return _meant(choice for choice in self._offers(model) if format in choice.spec.formats)
+
+    def translating(self, model: str, format: FormatName) -> list[Choice]:
+        """Who offers the model in other formats only, and may be asked by a translation."""
+        others = (c for c in self._offers(model) if format not in c.spec.formats)
+        return [choice for choice in _meant(others) if choice.spec.translate]
 
     def report(self, now: float) -> list[DoorReport]:
         """How every door does, in configured order."""
@@ -196,13 +201,15 @@ class Pools:
 
     # --- choosing -------------------------------------------------------------------------------
 
-    def route(self, model: str, format: FormatName) -> Route:
+    def route(self, model: str, format: FormatName, translate: bool = False) -> Route:
         """How a model is served.
 
+        Arguments:
+            translate: the request can be translated to other formats.
         Raises Refused (404) when nobody offers the model, BadCall (400) when it is offered in other
         formats only.
         """
-        return self._routes.get((model, format)) or self._route(model, format)
+        return self._routes.get((model, format, translate)) or self._route(model, format, translate)
 
     def choose(
         self, route: Route, wanted: Wanted, now: float, tried: Collection[Target] = ()
@@ -230,26 +237,30 @@ class Pools:
         else:
             self.affinity.keep(wanted.conversation, lease.door.name, now)
 
-    def _route(self, model: str, format: FormatName) -> Route:
+    def _route(self, model: str, format: FormatName, translate: bool) -> Route:
         choices = self.offering(model, format)
-        if not choices:
+        others = self.translating(model, format) if translate else []
+        if choices and not choices[0].rule.is_wildcard:
+            others = [other for other in others if not other.rule.is_wildcard]
+        if not (choices or others):
             raise self._not_offered(model, format)
         how = self._routing_of(model)
         members = [
-            Member(self.doors[f"{choice.spec.name}/{key.name}"], choice.rule)
-            for choice in choices
+            Member(self.doors[f"{choice.spec.name}/{key.name}"], choice.rule, translated)
+            for found, translated in ((choices, False), (others, True))
+            for choice in found
             for key in choice.spec.keys
         ]
         models = {
             f"{choice.spec.name}/{key.name}": choice.model
-            for choice in choices
+            for choice in (*choices, *others)
             for key in choice.spec.keys
         }
         route = Route(model, self._pool(members, how), models, how.fallbacks)
         if len(model) <= REMEMBERED_LENGTH:
             if len(self._routes) >= REMEMBERED_NAMES:
                 self._routes.clear()
-            self._routes[model, format] = route
+            self._routes[model, format, translate] = route
         return route
 
     def _routing_of(self, model: str) -> ModelRouting:
@@ -262,7 +273,10 @@ class Pools:
         return max(found, key=lambda pair: pair[0].particularity)[1]
 
     def _pool(self, members: list[Member], how: ModelRouting) -> Pool:
-        turns = ((m.door.name, m.rule, m.door.spec.weight, m.door.spec.tier) for m in members)
+        turns = (
+            (m.door.name, m.rule, m.door.spec.weight, m.door.spec.tier, m.translated)
+            for m in members
+        )
         weights = tuple(m.door.key.weight for m in members)
         key = (how.pattern, weights, *turns)
         pool = self._pools.get(key)
@@ -343,6 +357,12 @@ class Pools:
         for pool in self._pools.values():
             for tier in pool.tiers:
                 tier.wake()
+
+
+def _meant(found: Iterable[Choice]) -> list[Choice]:
+    """Those that spell the name out, or all where none does."""
+    choices = list(found)
+    return [choice for choice in choices if not choice.rule.is_wildcard] or choices
 
 
 def _listed(specs: Iterable[UpstreamSpec]) -> list[Listed]:

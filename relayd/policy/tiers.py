@@ -30,18 +30,21 @@ SPARE = 4  # requests that a home holds before its share matters
 class Member:
     """A door in a pool, and the rule by which it offers the pool's models.
 
-    `held` are the requests that were chosen here: the door holds those of other models, too.
+    `translated`: it does not speak the pool's format, so what goes there is translated. `held` are
+    the requests that were chosen here: the door holds those of other models, too.
     """
 
-    __slots__ = ("door", "held", "rule")
+    __slots__ = ("door", "held", "rule", "translated")
 
-    def __init__(self, door: Door, rule: ModelRule) -> None:
+    def __init__(self, door: Door, rule: ModelRule, translated: bool = False) -> None:
         self.door = door
         self.rule = rule
+        self.translated = translated
         self.held = 0
 
     def __repr__(self) -> str:
-        return f"<Member {self.door.name} {self.rule.pattern} held={self.held}>"
+        how = " translated" if self.translated else ""
+        return f"<Member {self.door.name} {self.rule.pattern}{how} held={self.held}>"
 
 
 class Homes:

@@ -105,6 +105,7 @@ class NewKey:
     limits: Limits = NO_LIMITS
     caps: Caps = NO_CAPS
     note: str = ""
+    lenient: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

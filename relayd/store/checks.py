@@ -144,6 +144,10 @@ def _good_caps(caps: Caps) -> Caps:
     return caps
 
 
+def _good_answer(value: bool | None) -> bool | None:
+    return None if value is None else bool(value)
+
+
 def _is_count(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
@@ -164,6 +168,7 @@ _FIELDS: dict[str, Callable[[Any], Any]] = {
     "name": good_name,
     "note": good_text,
     "disabled": bool,
+    "lenient": _good_answer,
     "models": _good_models,
     "endpoints": _good_endpoints,
     "addresses": _good_addresses,

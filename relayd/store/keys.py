@@ -24,18 +24,20 @@ from relayd.store.where import Where
 PREFIX_LENGTH = len(KEY_START) + 6
 
 _KEPT_AS_JSON = ("models", "endpoints", "addresses", "limits", "caps")
-_PLAIN = ("id", "name", "digest", "prefix", "created_at", "expires_at", "note")
+_PLAIN = ("id", "name", "digest", "prefix", "created_at", "expires_at", "note", "lenient")
 _COLUMNS = (*_PLAIN, "old_digest", "old_until", *_KEPT_AS_JSON, "disabled_at")
 _KEY = ", ".join(f"k.{name}" for name in _COLUMNS)
 _KEYS = f"SELECT {_KEY}, {ACCOUNT} FROM keys k JOIN accounts a ON a.id = k.account_id"
-_SAID = ("name", "prefix", "disabled", "expires_at", "note", *_KEPT_AS_JSON, "old_until")
+_SAID = ("name", "prefix", "disabled", "expires_at", "note", "lenient", *_KEPT_AS_JSON, "old_until")
 
 
 class KeyTable(AccountTable):
     """The credentials of clients."""
 
     async def create_key(self, ask: NewKey, *, now: float, actor: str) -> tuple[Key, str]:
-        asked = {f: getattr(ask, f) for f in ("name", "expires_at", "note", *_KEPT_AS_JSON)}
+        asked = {
+            f: getattr(ask, f) for f in ("name", "expires_at", "note", "lenient", *_KEPT_AS_JSON)
+        }
         good = good_changes(asked, now)
         secret = new_secret(KEY_START)
         prefix = secret[:PREFIX_LENGTH]
@@ -151,7 +153,7 @@ async def _free(db: aiosqlite.Connection, name: str) -> None:
 
 def _cells(key: Key) -> dict[str, Any]:
     """What is kept of a key and can change, by column."""
-    plain = ("name", "digest", "prefix", "expires_at", "note", "old_digest", "old_until")
+    plain = ("name", "digest", "prefix", "expires_at", "note", "lenient", "old_digest", "old_until")
     return {
         **{name: getattr(key, name) for name in plain},
         **{name: orjson.dumps(getattr(key, name)).decode() for name in _KEPT_AS_JSON},
@@ -161,7 +163,9 @@ def _cells(key: Key) -> dict[str, Any]:
 def _key(row: Sequence[Any]) -> Key:
     cells = dict(zip(_COLUMNS, row, strict=False))  # the account's columns come after
     kept = {name: orjson.loads(cells.pop(name)) for name in _KEPT_AS_JSON}
+    lenient = cells.pop("lenient")
     return Key(
+        lenient=None if lenient is None else bool(lenient),
         account=account_of(row[len(_COLUMNS) :]),
         disabled=cells.pop("disabled_at") is not None,
         models=tuple(kept["models"]),

@@ -105,4 +105,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration("money: what keys and accounts may, were given and spent", MONEY),
+    Migration(
+        "whether a key's requests may lose what another format cannot say",
+        ("ALTER TABLE keys ADD COLUMN lenient INTEGER",),  # NULL: as its group has it
+    ),
 )

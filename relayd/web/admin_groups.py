@@ -37,4 +37,5 @@ def as_json(group: Group) -> Document:
         "reserve_cap": None if group.reserve_cap is None else shown(group.reserve_cap),
         "on_disconnect": group.leaving,
         "drain": group.drain,
+        "lenient": group.lenient,
     }

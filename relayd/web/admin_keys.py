@@ -88,6 +88,7 @@ def as_json(key: Key, spent: int) -> Document:
         "limits": limits_json(key.limits),
         "caps": caps_json(key.caps),
         "note": key.note,
+        "lenient": key.lenient,
         "rotated_until": None if key.old_digest is None else key.old_until,
         "spent": shown(spent),
     }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
+from relayd.errors import BadCall
 from relayd.model import FormatName
 from relayd.wire.paths import Target
 
@@ -44,6 +45,8 @@ class Dialect:
         every_root: all formats live at one root, Gemini under its own version.
         listing: the last part of the path whose GET shows for nothing whether a key is good: the
             list of models, nearly everywhere; "" where there is none.
+        counts: the formats in which it counts tokens for nothing.
+        resells: its models are other providers', served at endpoints of its own.
     """
 
     name: str
@@ -53,26 +56,38 @@ class Dialect:
     version: str = "v1"
     every_root: bool = False
     listing: str = "models"
+    counts: tuple[FormatName, ...] = ()
+    resells: bool = False
 
 
 _CHAT: tuple[FormatName, ...] = ("chat",)
 _OPENAI: tuple[FormatName, ...] = ("chat", "responses")
+_COUNTED: tuple[FormatName, ...] = ("responses", "messages", "gemini")
 
 _TABLE = (
-    Dialect("openai", _OPENAI, "https://api.openai.com/v1"),
-    Dialect("anthropic", ("messages",), "https://api.anthropic.com", "x-api-key"),
+    Dialect("openai", _OPENAI, "https://api.openai.com/v1", counts=("responses",)),
+    Dialect(
+        "anthropic",
+        ("messages",),
+        "https://api.anthropic.com",
+        "x-api-key",
+        counts=("messages",),
+    ),
     Dialect(
         "gemini",
         ("gemini",),
         "https://generativelanguage.googleapis.com",
         "x-goog-api-key",
         "v1beta",
+        counts=("gemini",),
     ),
-    Dialect("openai-compatible", _CHAT),
-    Dialect("demo", EVERY_FORMAT, auth="by-format", every_root=True),
-    Dialect("relay", EVERY_FORMAT, auth="by-format", every_root=True),
+    Dialect("openai-compatible", _CHAT, resells=True),
+    Dialect("demo", EVERY_FORMAT, auth="by-format", every_root=True, counts=_COUNTED, resells=True),
+    Dialect(
+        "relay", EVERY_FORMAT, auth="by-format", every_root=True, counts=_COUNTED, resells=True
+    ),
     # Its list of models is public: only this asks for the key.
-    Dialect("openrouter", _OPENAI, "https://openrouter.ai/api/v1", listing="key"),
+    Dialect("openrouter", _OPENAI, "https://openrouter.ai/api/v1", listing="key", resells=True),
     Dialect("deepseek", _CHAT, "https://api.deepseek.com/v1"),
     Dialect("groq", _CHAT, "https://api.groq.com/openai/v1"),
     Dialect("mistral", _CHAT, "https://api.mistral.ai/v1"),
@@ -90,7 +105,8 @@ DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in _TABLE}
 
 
 def request_target(dialect: Dialect, base_url: str, target: Target, model: str) -> str:
-    """Path and query of the request line for `target` at this upstream."""
+    """Path and query of the request line for `target` at this upstream. Raises BadCall where the
+    model's name would lead somewhere else."""
     sse = target.format == "gemini" and _is_sse(target)
     return _path(dialect, base_url, target.format, _tail(target, model), "alt=sse" if sse else "")
 
@@ -139,4 +155,6 @@ def _tail(target: Target, model: str) -> str:
         return target.verb
     # A tuned model, or one of a publisher, brings its own collection along.
     name = model if model.startswith(("tunedModels/", "publishers/")) else f"models/{model}"
+    if "/." in name and not {".", ".."}.isdisjoint(name.split("/")):
+        raise BadCall("The model's name is not one.", code="model_not_found", param="model")
     return f"{quote(name, safe='/:@')}:{target.verb}"

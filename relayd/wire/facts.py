@@ -29,9 +29,10 @@ def parsed(body: bytes) -> dict[str, Any] | None:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return value if isinstance(value, dict) else None
+    if isinstance(value, dict):
+        return value
+    alone = value[0] if isinstance(value, list) and len(value) == 1 else None
+    return alone if isinstance(alone, dict) else None
 
 
 def section(value: object) -> dict[str, Any]:

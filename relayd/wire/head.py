@@ -17,6 +17,7 @@ from relayd.errors import BadCall
 from relayd.model import Usage
 from relayd.wire import splice
 from relayd.wire.paths import Target
+from relayd.wire.plan import Traits
 from relayd.wire.splice import Edit
 
 LONGEST_MODEL = 256
@@ -46,6 +47,8 @@ class Head:
     request: dict[str, Any] = field(default_factory=dict, repr=False)
     max_output: int | None = None
     choices: int = 1
+    traits: Traits | None = None
+    sealed: bool = False
 
 
 class ReplyFacts(NamedTuple):
@@ -71,8 +74,7 @@ def read_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`; BadCall when there is none."""
     if not body:
         raise BadCall("The request body is empty; a JSON object was expected.", code="invalid_json")
-    if len(body) > LARGE_BODY and body.count(b"[") + body.count(b"{") > MOST_BRACKETS:
-        # Parsing makes an object of each, on the event loop: a few megabytes would stop everyone.
+    if not may_be_parsed(body):
         message = "The request body holds too many arrays and objects."
         raise BadCall(message, status=413, code="request_too_large")
     try:
@@ -84,6 +86,12 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadCall("The request body must be a JSON object.", code="invalid_json")
     return value
+
+
+def may_be_parsed(body: bytes) -> bool:
+    """Whether a body is small, or at least holds few arrays and objects: parsing makes an object of
+    each, on the event loop, and a few megabytes of them would stop everyone."""
+    return len(body) <= LARGE_BODY or body.count(b"[") + body.count(b"{") <= MOST_BRACKETS
 
 
 def checked_model(value: object) -> str:

@@ -39,11 +39,19 @@ DOWNWARDS = frozenset(
         b"x-should-retry",
     }
 )
+_TO_ALL = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 _RATES = (b"x-ratelimit-", b"anthropic-ratelimit-")
 
 
-def for_upstream(headers: Iterable[tuple[bytes, bytes]], format_name: FormatName) -> Pairs:
-    """The client's headers that a call in this format takes along; Anthropic's version is added."""
+def for_upstream(
+    headers: Iterable[tuple[bytes, bytes]], format_name: FormatName, *, translated: bool = False
+) -> Pairs:
+    """The client's headers that a call in this format takes along; Anthropic's version is added.
+
+    Where the client spoke another format, its headers speak of that: betas, versions, its SDK.
+    """
+    if translated:
+        return _translated(headers, format_name)
     allowed = UPWARDS[format_name]
     kept = [
         (lower, value)
@@ -54,9 +62,18 @@ def for_upstream(headers: Iterable[tuple[bytes, bytes]], format_name: FormatName
 
 
 def for_client(
-    headers: Iterable[tuple[bytes, bytes]], format_name: FormatName, *, stream: bool = False
+    headers: Iterable[tuple[bytes, bytes]],
+    format_name: FormatName,
+    *,
+    stream: bool = False,
+    translated: bool = False,
 ) -> Pairs:
-    """The upstream's headers that its reply keeps; a stream's content type is the observer's."""
+    """The upstream's headers that its reply keeps; a stream's content type is the observer's.
+
+    Of a translated reply only those are kept that clients of all formats understand.
+    """
+    if translated:
+        return [pair for pair in headers if pair[0] in _TO_ALL]
     kept = [pair for pair in headers if pair[0] in DOWNWARDS or pair[0].startswith(_RATES)]
     if not stream:
         kept += [pair for pair in headers if pair[0] == b"content-type"]
@@ -69,6 +86,13 @@ def upstream_request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
         if name in (b"x-request-id", b"request-id"):
             return value.decode("latin-1")
     return ""
+
+
+def _translated(headers: Iterable[tuple[bytes, bytes]], format_name: FormatName) -> Pairs:
+    kept = [(lower, value) for name, value in headers if (lower := name.lower()) in _COMMON]
+    if format_name == "messages":
+        kept.append((b"anthropic-version", DEFAULT_ANTHROPIC_VERSION))
+    return kept
 
 
 def _for_anthropic(headers: Iterable[tuple[bytes, bytes]], kept: Pairs) -> Pairs:

@@ -14,6 +14,7 @@ EVERYTHING = (
     *("--models", "o4", "--endpoints", "chat,embeddings", "--address", "10.0.0.0/8"),
     *("--address", "2001:db8::/32", "--rpm", "60", "--tpm", "100k", "--concurrency", "4"),
     *("--spend-day", "5", "--spend-month", "99.50", "--spend-ever", "1000", "--note", "her own"),
+    *("--lenient", "yes"),
 )
 
 
@@ -46,6 +47,16 @@ def test_a_key_is_made_with_all_that_narrows_it(run: Commands) -> None:
     assert made["spend"] == {"day": "5.00", "month": "99.50", "ever": "1000.00"}
     shown = run.json("key", "show", "laptop")
     assert {**made, "spent": shown["spent"]} == shown
+
+
+def test_a_key_is_as_strict_as_its_group_unless_it_says_otherwise(run: Commands) -> None:
+    made = run.json("key", "create", "laptop")
+    assert made["lenient"] is None
+    assert not any(line.startswith("lenient") for line in run.lines("key", "show", "laptop"))
+    for word, said in (("yes", True), ("No", False)):
+        assert run.json("key", "set", "laptop", "--lenient", word)["lenient"] is said
+    assert "lenient    no" in run.lines("key", "show", "laptop")
+    assert "neither yes nor no" in run("key", "set", "laptop", "--lenient", "maybe").stderr
 
 
 def test_without_options_a_key_may_all_that_its_group_may(run: Commands) -> None:
@@ -124,6 +135,7 @@ def test_set_changes_what_is_given_and_leaves_the_rest(run: Commands) -> None:
         ("--tpm", "tpm", None),
         ("--concurrency", "concurrency", None),
         ("--note", "note", ""),
+        ("--lenient", "lenient", None),
         ("--spend-day", "spend", {"day": None, "month": "99.50", "ever": "1000.00"}),
         ("--spend-month", "spend", {"day": "5.00", "month": None, "ever": "1000.00"}),
         ("--spend-ever", "spend", {"day": "5.00", "month": "99.50", "ever": None}),

@@ -29,7 +29,9 @@ from relayd.config_keys import LIMITS
 from relayd.config_upstreams import READERS
 from relayd.money import DOLLAR
 from relayd.policy.prices import Price, PriceLine, Rates
+from relayd.wire.capabilities import FIELDS
 from relayd.wire.dialects import DIALECTS
+from relayd.wire.setting import Fetching, Rules, Translating
 
 Load = Callable[..., Config]
 SHIPPED = Path(__file__).parents[2] / "config.yaml"
@@ -39,7 +41,44 @@ SHOWN_GROUP = accounts.Group(
     "default",
     limits=accounts.Limits(600, 1_000_000, 50),
     caps=accounts.Caps(5 * DOLLAR, 100 * DOLLAR, 1000 * DOLLAR),
+    lenient=False,
 )
+# What the section `capabilities` shows, of a model that has no row of its own.
+SHOWN_CAPABILITY = {
+    "context": 200_000,
+    "max_output": 32_000,
+    "default_output": 8192,
+    "endpoints": ("chat",),
+    "tools_endpoint": "chat",
+    "thinking": ("enabled", "adaptive", "disabled"),
+    "always_thinks": False,
+    "disabled_up_to": "high",
+    "efforts": ("low", "medium", "high"),
+    "default_effort": "medium",
+    "budgets": (1024, 32_768),
+    "shows_thinking": False,
+    "sampling": "yes",
+    "penalties": True,
+    "logprobs": True,
+    "prefill": True,
+    "mid_system": False,
+    "forced_tool": "yes",
+    "native_schema": True,
+    "strict_tools": True,
+    "custom_tools": False,
+    "hosted_with_functions": True,
+    "schema_with_functions": True,
+    "call_ids": True,
+    "signatures": False,
+    "cache_marks": 0,
+    "inputs": ("text", "image", "file"),
+    "outputs": ("text",),
+    "image_urls": True,
+    "result_media": True,
+    "max_choices": 1,
+    "max_stop": 4,
+    "output_field": "max_tokens",
+}
 # What the section `prices` shows of one model; its lines with a default show that.
 SHOWN_RATES = Rates.of({"input": 1_250_000, "output": 10_000_000, "cache_read": 125_000})
 # `uncommented` knows no digits in names: the rates of cache writes are not switched on, and follow.
@@ -91,6 +130,8 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         keepalive_interval: 500ms
         drain_timeout: 0
         keys_poll_interval: 1s
+        translation: {lenient: on, citations: off}
+        capabilities: {x: {context: 1}}
         metrics: {listen: 'localhost:9090', token: hush-hush-hush-h}
         admin: {token: boss-of-all-bosses}
         routing: {strategy: fastest, models: {x: {hedge: on}}}
@@ -108,6 +149,8 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         keepalive_interval=0.5,
         drain_timeout=0.0,
         keys_poll_interval=1.0,
+        translation=Translating(lenient=True, rules=Rules(citations=False)),
+        capabilities={"x": {"context": 1}},
         metrics=MetricsConfig(
             listen=Address("localhost", 9090), token=model.Secret("hush-hush-hush-h")
         ),
@@ -162,6 +205,7 @@ upstreams:
   two: {dialect: gemini, key: '', models: [g-1]}
   three: {dialect: anthropic, key: sk-3, enabled: off, models: [m-3]}
   wrong: {dialect: ollama, models: [o-1], weight: 0}
+translation: {enabled: off}
 routing:
   models:
     m-1:
@@ -171,12 +215,27 @@ routing:
 
     assert problems_of(read, text) == [
         "line 5: upstreams.wrong.weight: must be between 1 and 1000000",
-        "line 9: routing.models.m-1.fallbacks[2]: shares no format with 'm-1': "
+        "line 10: routing.models.m-1.fallbacks[2]: shares no format with 'm-1': "
         "it is offered in gemini, 'm-1' in messages",
-        "line 9: routing.models.m-1.fallbacks[3]: no upstream offers the model 'm-4'; "
+        "line 10: routing.models.m-1.fallbacks[3]: no upstream offers the model 'm-4'; "
         "did you mean 'm-3'?",
-        "line 10: routing.models.m-5*: no upstream offers such a model",
+        "line 11: routing.models.m-5*: no upstream offers such a model",
     ]
+
+
+def test_a_fallback_may_be_offered_in_another_format_where_it_can_be_translated(
+    read: Load,
+) -> None:
+    text = """\
+upstreams:
+  one: {dialect: anthropic, key: sk-1, models: [m-1], translate: off}
+  two: {dialect: gemini, key: sk-2, models: [g-1]%s}
+routing: {models: {m-1: {fallbacks: [g-1]}}}
+"""
+
+    assert read(text % "").routing.models[0].fallbacks == ("g-1",)
+    (problem,) = problems_of(read, text % ", translate: off")
+    assert "shares no format with 'm-1'" in problem
 
 
 @pytest.mark.parametrize("line", ["models: [", "models: []", "dialect: x", "formats: [x]"])
@@ -337,10 +396,12 @@ NAMES = sorted(
             routing.Routing,
             routing.ModelRouting,
             routing.BreakerRules,
+            Translating,
+            Rules,
         )
         for field in dataclasses.fields(record)
     }
-    | {*READERS, "set", "remove", "fallbacks"}
+    | {*READERS, *FIELDS, "set", "remove", "fallbacks"}
 )
 ANYTHING = st.recursive(
     st.none()
@@ -423,6 +484,8 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
         bare,
         upstreams=(local,),
         database=tmp_path / "relayd.db",
+        translation=dataclasses.replace(Translating(), remote_images=Fetching()),
+        capabilities={"my-model": SHOWN_CAPABILITY},
         groups=(SHOWN_GROUP,),
         trusted_proxies=(ip_network("10.0.0.0/8"),),
         prices=(PriceLine("large", SHOWN_PRICE),),
@@ -450,7 +513,10 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
             statuses=((404, 503),),
         ),
         probe=model.ProbeRules(30.0, "qwen3-8b"),
+        lenient=False,
+        capabilities={"*": {"call_ids": False, "cache_marks": 0}},
     )
+    assert SHOWN_CAPABILITY.keys() == FIELDS
 
 
 def test_the_shipped_config_shows_how_single_models_are_routed(tmp_path: Path) -> None:
@@ -478,11 +544,13 @@ def test_the_shipped_config_shows_how_single_models_are_routed(tmp_path: Path) -
         routing.RetryRules,
         routing.AffinityRules,
         routing.WaitingRules,
+        Translating,
+        Rules,
     ],
 )
 def test_the_shipped_config_mentions_every_field(record: type) -> None:
     # No lines of the file: what came of it, the section's name, and what several lines make up.
-    known = {"left_out", "name", "edits"}
+    known = {"left_out", "name", "edits", "rules"}
     written = set(re.findall(r"(?m)^[ #]*([a-z_]+):", SHIPPED.read_text()))
 
     assert {field.name for field in dataclasses.fields(record)} - written <= known

@@ -55,6 +55,7 @@ g:
   reserve_cap: 2
   on_disconnect: drain
   drain: 1m
+  lenient: yes
 """
     assert read(text)[1] == Group(
         "g",
@@ -68,6 +69,7 @@ g:
         reserve_cap=2 * DOLLAR,
         leaving="drain",
         drain=60.0,
+        lenient=True,
     )
 
 

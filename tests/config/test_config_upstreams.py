@@ -42,6 +42,10 @@ up:
   params: {set: {a.b: 1}, default: {c: [x]}, remove: [d]}
   status_map: {404: 503, 500: 400}
   probe: {interval: 5s, model: model-1}
+  translate: no
+  lenient: yes
+  shared_state: yes
+  capabilities: {'*': {prefill: no}}
   enabled: yes
 """
 
@@ -96,6 +100,10 @@ def test_every_line_reaches_its_field() -> None:
                 statuses=((404, 503), (500, 400)),
             ),
             probe=ProbeRules(5.0, "model-1"),
+            translate=False,
+            lenient=True,
+            shared_state=True,
+            capabilities={"*": {"prefill": False}},
         ),
     )
 

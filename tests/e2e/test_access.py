@@ -36,6 +36,7 @@ upstreams:
     base_url: "http://127.0.0.1:9"
     models: [claude-only]
     formats: [messages]
+    translate: false
 """
 CHAT = SPEECHES["chat"]
 EMBEDDING = orjson.dumps({"model": "demo-embedding", "input": "hi"})

@@ -15,6 +15,7 @@ from tests.support.raw_client import RawClient, Reply, request_bytes
 from tests.support.running import Running
 from tests.support.scripted_upstream import LAST_CHUNK, ScriptedUpstream, chunk, stream_head
 from tests.support.speech import SPEECHES, STREAMS, Speech, error_of, events_of
+from tests.support.translated import said
 
 CONFIG = """\
 demo: "on"
@@ -148,15 +149,21 @@ def test_usage_nobody_asked_for_is_asked_for_and_hidden(relay: Running) -> None:
     assert b'"include_usage":true' in provider_of(relay).seen[-2].body
 
 
-def test_a_json_reply_to_a_stream_request_passes_as_json(relay: Running, speech: Speech) -> None:
+def test_a_json_reply_to_a_stream_request_becomes_the_stream(
+    relay: Running, speech: Speech
+) -> None:
+    """wire-formats, trap 10"""
     if speech.name == "gemini-array":
         pytest.skip("its stream is JSON anyway")
     direct = ask_provider(relay, speech, "demo-json-on-stream")
     reply, row = ask(relay, speech, "demo-json-on-stream")
 
-    assert reply.body == direct.body
-    assert reply.headers["content-type"].startswith("application/json")
-    assert (row.outcome, row.usage_source) == ("ok", "reported")
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    assert said(speech.format, reply.body, stream=True) == said(
+        speech.format, direct.body, stream=False
+    )
+    assert "x-relayd-translated" not in reply.headers
+    assert (row.outcome, row.usage_source, row.format_out) == ("ok", "reported", speech.format)
 
 
 # --- silence ----------------------------------------------------------------------------

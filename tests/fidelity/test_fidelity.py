@@ -87,7 +87,9 @@ def test_the_fixture_states_usage_in_every_format(by_hand: list[Checked]) -> Non
 
 def test_the_command_counts_and_succeeds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(FIXTURE), "--only", "gemini-stream"]) == 0
-    assert capsys.readouterr().out.endswith("3 passed, 0 failed\n")
+    told = capsys.readouterr().out
+    assert "3 passed, 0 failed\n" in told
+    assert "\ngemini -> messages stream" in told
 
 
 def test_the_command_refuses_a_file_that_holds_no_exchanges(tmp_path: Path) -> None:

@@ -383,3 +383,54 @@ def test_a_place_elsewhere_is_found_beside_what_is_held() -> None:
     assert attempts_of(pools).next(NOW).door.name == "b/1"
     held.leave(NOW)
     assert attempts_of(pools).next(NOW).door.name == "a/1"
+
+
+# --- who has no words for the request ------------------------------------------------------------
+
+
+def test_who_is_passed_over_was_not_asked_nor_are_its_other_keys() -> None:
+    pools = pools_of(upstream("a", keys=2, urls=2), upstream("b", tier=2))
+    attempts = attempts_of(pools)
+    lease = attempts.next(NOW)
+    assert lease.spec.name == "a"
+    lease.leave(NOW)
+    attempts.pass_over(lease)
+    assert attempts.count == 0
+    assert attempts.is_anybody_left
+    assert attempts.next(NOW).spec.name == "b"
+    assert attempts.count == 1
+    assert pools.budget.requests(NOW) == 1  # it is still one request, and no retry
+
+
+def test_where_all_are_passed_over_nobody_is_left() -> None:
+    attempts = attempts_of(pools_of(upstream("a")))
+    lease = attempts.next(NOW)
+    lease.leave(NOW)
+    attempts.pass_over(lease)
+    assert not attempts.is_anybody_left
+    with pytest.raises(NoUpstream):
+        attempts.next(NOW)
+
+
+def test_who_is_passed_over_for_one_model_may_serve_another() -> None:
+    pools = pools_of(upstream("a", "m", "other"))
+    attempts = attempts_of(pools, "m", "other")
+    lease = attempts.next(NOW)
+    lease.leave(NOW)
+    attempts.pass_over(lease)
+    assert attempts.is_anybody_left
+    assert attempts.next(NOW).model == "other"
+    assert attempts.fell_back
+
+
+def test_who_is_passed_over_is_neither_raced_nor_repeated() -> None:
+    pools = pools_of(upstream("a"), upstream("b", tier=2))
+    attempts = attempts_of(pools)
+    lease = attempts.next(NOW)
+    lease.leave(NOW)
+    attempts.pass_over(lease)
+    second = attempts.next(NOW)
+    assert attempts.another(NOW) is None
+    rest = fail(attempts, second, status(500))
+    assert rest is not None and rest > 0  # the same once more: nobody else has words for it
+    assert attempts.next(NOW).spec.name == "b"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayd.errors import BadCall, NoUpstream, Refused
-from relayd.model import ModelRule
+from relayd.model import FormatName, ModelRule
 from relayd.policy import pools as pools_module
 from relayd.policy.doors import MOST_GATES
 from relayd.policy.lease import Lease
@@ -83,6 +83,63 @@ def test_only_upstreams_that_speak_the_format_are_chosen() -> None:
     assert [tuple(c)[1:] for c in pools.offering("m", "messages")] == [("m", ModelRule("m"))]
 
 
+def translated(pools: Pools, model: str, format: FormatName) -> list[tuple[str, bool]]:
+    """Who serves a model where the request can be translated, and who needs that."""
+    members = pools.route(model, format, True).pool.members
+    return [(member.door.name, member.translated) for member in members]
+
+
+def test_behind_those_that_speak_the_format_come_all_others() -> None:
+    pools = pools_of(
+        upstream("first", tier=1, formats=("messages",)),
+        upstream("last", tier=9),
+        upstream("none", formats=("gemini",), translate=False),
+        upstream("other", "else", formats=("gemini",)),
+    )
+    assert translated(pools, "m", "chat") == [("last/1", False), ("first/1", True)]
+    assert translated(pools, "m", "responses") == [("first/1", True), ("last/1", True)]
+    assert translated(pools, "m", "gemini")[0] == ("none/1", False)
+    route = pools.route("m", "chat", True)
+    assert [[m.door.name for m in tier.members] for tier in route.pool.tiers] == [
+        ["last/1"],
+        ["first/1"],
+    ]
+    lease = pools.choose(route, Wanted(), NOW)
+    assert (lease.door.name, lease.translated) == ("last/1", False)
+    other = pools.choose(route, Wanted(), NOW, [lease.target])
+    assert (other.door.name, other.translated) == ("first/1", True)
+    assert repr(route.pool.members[1]) == "<Member first/1 m translated held=1>"
+
+
+def test_the_cheapest_that_speaks_the_format_comes_before_the_cheapest_of_all() -> None:
+    pools = pools_of(
+        upstream("dear", cost=9.0),
+        upstream("cheap", cost=1.0, formats=("messages",)),
+        strategy="cheapest",
+    )
+    route = pools.route("m", "chat", True)
+    assert pools.choose(route, Wanted(), NOW).door.name == "dear/1"
+
+
+def test_who_needs_a_translation_is_only_meant_by_a_wildcard_where_nobody_spells_it_out() -> None:
+    exact = upstream("exact", formats=("messages",))
+    glob = upstream("glob", "*", formats=("gemini",))
+    assert translated(pools_of(glob, exact), "m", "chat") == [("exact/1", True)]
+    assert translated(pools_of(glob, upstream("own")), "m", "chat") == [("own/1", False)]
+    native = upstream("native", "*")
+    assert translated(pools_of(native, exact), "m", "chat") == [
+        ("native/1", False),
+        ("exact/1", True),
+    ]
+
+
+def test_without_a_translation_only_the_format_itself_counts() -> None:
+    pools = pools_of(upstream("own"), upstream("other", formats=("messages",)))
+    assert len(pools.route("m", "chat", True).pool.members) == 2
+    assert len(pools.route("m", "chat").pool.members) == 1
+    assert pools.route("m", "chat", True) is pools.route("m", "chat", True)
+
+
 def test_a_model_that_nobody_offers_is_not_found() -> None:
     pools = pools_of(upstream("up"))
     with pytest.raises(Refused) as caught:
@@ -141,7 +198,7 @@ def test_memory_is_bounded_whatever_names_clients_invent(monkeypatch: pytest.Mon
     assert chosen == {"a/1": 200, "b/1": 100}
     assert len(pools._routes) <= 10
     ask(pools, model="long" * 1000)
-    assert all(len(model) < 100 for model, _ in pools._routes)
+    assert all(len(model) < 100 for model, *_ in pools._routes)
     assert len(pools._pools) == 1
 
 

@@ -33,6 +33,7 @@ FULL = NewKey(
     limits=Limits(rpm=60, tpm=None, concurrency=5, burst=10.0),
     caps=Caps(day=5 * 10**12, ever=0),
     note="Anna\u2019s",
+    lenient=False,
 )
 
 
@@ -47,6 +48,7 @@ def test_a_key_comes_back_as_it_was_asked_for(run: Run) -> None:
         )
         assert (key.addresses, key.limits, key.caps) == (FULL.addresses, FULL.limits, FULL.caps)
         assert key.note == FULL.note and key.old_digest is None
+        assert key.lenient is False
         assert await store.key("laptop") == await store.key(key.prefix) == key
 
     run(steps)
@@ -56,8 +58,9 @@ def test_a_change_of_a_key_changes_what_is_given_and_nothing_else(run: Run) -> N
     async def steps(store: Store) -> None:
         key, _ = await store.create_key(FULL, **WHO)
         changes = {"limits": Limits(tpm=9), "models": (), "name": "desk", "expires_at": None}
-        changed = await store.change_key("laptop", changes, **LATER)
+        changed = await store.change_key("laptop", {**changes, "lenient": None}, **LATER)
         expected = replace(key, limits=Limits(tpm=9), models=(), name="desk", expires_at=None)
+        expected = replace(expected, lenient=None)
         assert changed == expected and await store.keys() == [expected]
 
     run(steps)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from relayd.policy.prices import Price, PriceBook
 from relayd.relay import Relay
 from relayd.routing import BreakerRules, RetryRules, Routing
 from relayd.till import Till
+from relayd.translation import Translator
 from relayd.upstream.provider import Provider
 from relayd.wire.paths import Target, locate
 
@@ -178,12 +179,16 @@ class NotingMeter:
     def __init__(self) -> None:
         self.rules: list[str] = []
         self.attempts: list[tuple[str, str, str]] = []
+        self.translations: list[tuple[str, str, str, tuple[str, ...]]] = []
 
     def settle(self, entry: Entry, rule: str) -> None:
         self.rules.append(rule)
 
     def attempt(self, upstream: str, key: str, result: str) -> None:
         self.attempts.append((upstream, key, result))
+
+    def translated(self, client: str, upstream: str, outcome: str, dropped: Sequence[str]) -> None:
+        self.translations.append((client, upstream, outcome, tuple(dropped)))
 
 
 ONE_ATTEMPT = Routing(retries=RetryRules(attempts=1), breaker=BreakerRules(enabled=False))
@@ -197,6 +202,8 @@ class Stage:
         fallback: a model that the last of them offers alone.
         group: of the account.
         prices: of models.
+        formats: what upstreams speak, by name; the others speak all.
+        translator: for those that do not speak a client's format.
     """
 
     def __init__(
@@ -208,11 +215,14 @@ class Stage:
         *,
         group: Group = DEFAULT_GROUP,
         prices: Sequence[tuple[str, Price]] = (),
+        formats: Mapping[str, tuple[FormatName, ...]] | None = None,
+        translator: Translator | None = None,
     ) -> None:
         self.happened: list[str] = []
         self.ledger = NotingLedger(self.happened)
         self.meter = NotingMeter()
         specs = [_spec(name, tier) for tier, name in enumerate(names, 1)]
+        specs = [replace(s, formats=(formats or {}).get(s.name, s.formats)) for s in specs]
         if fallback:
             specs[-1] = replace(specs[-1], models=(ModelRule(fallback),))
         self.connections = {spec.name: NotingPool(self.happened) for spec in specs}
@@ -233,6 +243,7 @@ class Stage:
             providers,
             self.till,
             self.meter,
+            translator=translator,
             keepalive=keepalive,
         )
 

@@ -146,6 +146,16 @@ class Running:
 
         return asyncio.run_coroutine_threadsafe(run(), self.loop).result(PATIENCE)
 
+    def change_key(self, **changes: object) -> None:
+        """Change what the key may do, and have the daemon see it."""
+
+        async def change() -> None:
+            store = self.daemon.books.store
+            await store.change_key("test", changes, now=time.monotonic(), actor="test")
+            await self.daemon.refresh_keys()
+
+        self.call(change)
+
     def rows(self) -> list[Entry]:
         """The newest rows of the usage log, newest first, nothing waiting."""
 

@@ -46,6 +46,7 @@ def test_a_key_has_all_that_was_asked_for(ask: Counter, alice: Any) -> None:
         limits={"rpm": 60, "burst": 5},
         caps={"day": "0.5"},
         note="for the train",
+        lenient=True,
     )
     assert (made["account"], made["account_id"]) == ("alice", alice["id"])
     assert (made["expires_at"], made["models"], made["endpoints"]) == (later, ["fast-*"], ["chat"])
@@ -53,6 +54,8 @@ def test_a_key_has_all_that_was_asked_for(ask: Counter, alice: Any) -> None:
     assert made["limits"] == {"rpm": 60, "tpm": None, "concurrency": None, "burst": 5.0}
     assert made["caps"] == {"day": "0.50", "month": None, "ever": None}
     assert (made["note"], made["spent"], made["rotated_until"]) == ("for the train", "0.00", None)
+    assert made["lenient"] is True
+    assert ask("PATCH", "/keys/laptop", {"lenient": None})["lenient"] is None
 
 
 def test_of_limits_and_caps_what_is_not_given_stays(ask: Counter, alice: Any) -> None:

@@ -153,11 +153,11 @@ def make_up(desk: AdminDesk, method: str, path: str, examples: int) -> None:
         @given(case=strategy)
         def send(case: Any) -> None:
             headers = {"Authorization": f"Bearer {TOKEN}"}
-            case.call_and_validate(
-                base_url=desk.url + ROOT,
-                headers=headers,
-                excluded_checks=[] if method == "GET" else BEYOND_THE_DOCUMENT,
-            )
+            answer = case.call(base_url=desk.url + ROOT, headers=headers)
+            if answer.status_code == 413:  # it was too large to be looked at
+                return
+            excluded = [] if method == "GET" else BEYOND_THE_DOCUMENT
+            case.validate_response(answer, excluded_checks=excluded)
 
         send()
 

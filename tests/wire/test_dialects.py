@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from relayd.errors import BadCall
 from relayd.model import FormatName
 from relayd.wire.dialects import DIALECTS, auth_headers, listing_target, request_target
 from relayd.wire.paths import TAILS, Target
@@ -77,12 +78,22 @@ def test_a_key_is_shown_where_it_costs_nothing(
     ("model", "path"),
     [
         ("tunedModels/x", "/v1beta/tunedModels/x:generateContent"),
+        ("org/.m..5", "/v1beta/models/org/.m..5:generateContent"),
         ("org/m:free", "/v1beta/models/org/m:free:generateContent"),
         ("a b?c#d%", "/v1beta/models/a%20b%3Fc%23d%25:generateContent"),
     ],
 )
 def test_a_gemini_model_cannot_leave_its_path(model: str, path: str) -> None:
     assert request_target(DIALECTS["gemini"], "https://h", GEMINI, model) == path
+
+
+@pytest.mark.parametrize("model", ["../x", "../../v1/a", "tunedModels/../x", "a/./b", "a/.."])
+def test_a_gemini_model_with_steps_up_is_none(model: str) -> None:
+    with pytest.raises(BadCall) as caught:
+        request_target(DIALECTS["gemini"], "https://h", GEMINI, model)
+    assert caught.value.param == "model"
+    other = Target("chat", "generate", verb="chat/completions")
+    assert ".." not in request_target(DIALECTS["gemini"], "https://h", other, model)
 
 
 @pytest.mark.parametrize(

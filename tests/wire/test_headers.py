@@ -80,3 +80,25 @@ def test_limits_and_retry_advice_come_down_but_no_account_names() -> None:
 def test_the_upstreams_request_id_is_found() -> None:
     assert headers.upstream_request_id([(b"a", b"b"), (b"request-id", b"req_1")]) == "req_1"
     assert headers.upstream_request_id([]) == ""
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_of_a_translated_call_only_what_all_formats_understand_goes_up(name: FormatName) -> None:
+    """wire-formats, trap 153"""
+    own = [
+        (b"anthropic-beta", b"a"),
+        (b"anthropic-version", b"2026-10-21"),
+        (b"openai-beta", b"x"),
+        (b"x-goog-api-client", b"x"),
+        (b"x-stainless-lang", b"python"),
+    ]
+    common = [(b"Accept", b"*/*"), (b"idempotency-key", b"1")]
+    version = [(b"anthropic-version", b"2023-06-01")] if name == "messages" else []
+    kept = headers.for_upstream([*NEVER, *own, *common], name, translated=True)
+    assert kept == [(b"accept", b"*/*"), (b"idempotency-key", b"1"), *version]
+
+
+def test_of_a_translated_reply_only_the_advice_to_come_again_comes_down() -> None:
+    advice = [(b"retry-after", b"3"), (b"retry-after-ms", b"3000"), (b"x-should-retry", b"false")]
+    own = [(b"content-type", b"text/event-stream"), (b"x-ratelimit-limit-requests", b"1")]
+    assert headers.for_client([*own, *advice], "chat", translated=True) == advice
