@@ -12,11 +12,11 @@ ARGS ?=
 BIN = $(VENV)/bin
 RUNTIME_STAMP = $(VENV)/.set-up-runtime
 DEV_STAMP = $(VENV)/.set-up-dev
-TYPED = $(wildcard relayd tests benchmarks)
+TYPED = $(wildcard relayd tests benchmarks grafana)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench wire outage cost sustain rollup kill-test lock clean
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench wire outage cost metrics sustain rollup kill-test dashboards lock clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +66,9 @@ outage: $(DEV_STAMP) ## an hour of failing providers, simulated (ARGS="--seed 3 
 cost: $(DEV_STAMP) ## what the ledger costs a request, in microseconds (ARGS=--quick)
 	@$(BIN)/python -m benchmarks.cost $(ARGS)
 
+metrics: $(DEV_STAMP) ## what the metrics cost a request, and a scrape
+	@$(BIN)/python -m benchmarks.metrics
+
 sustain: $(DEV_STAMP) ## 1,000 paid requests/s for 5 minutes (ARGS="--seconds 30 --rate 500")
 	@$(BIN)/python -m benchmarks.sustain $(ARGS)
 
@@ -75,11 +78,15 @@ rollup: $(DEV_STAMP) ## how long reports over a year of 50 million requests take
 kill-test: $(DEV_STAMP) ## kill relayd under load, again and again, and check its books (ARGS="--rounds 5")
 	@$(BIN)/python -m benchmarks.kill $(ARGS)
 
+dashboards: $(DEV_STAMP) ## every query of the dashboards on a real Prometheus, the rules by promtool
+	@.ci/prometheus || echo "no Prometheus: its tests are skipped"
+	@$(BIN)/python -m pytest tests/grafana $(ARGS)
+
 lock: ## renew the pinned requirements (needs uv)
 	@.ci/lock $(UV)
 
 clean: ## remove the virtual environment and everything that was generated
-	@rm -rf $(VENV) build dist relayd.egg-info .coverage .coverage.* htmlcov
+	@rm -rf $(VENV) build dist relayd.egg-info .coverage .coverage.* htmlcov .prometheus
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

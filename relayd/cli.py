@@ -3,7 +3,7 @@
 relayd serve      run the daemon
 relayd demo       run it with the embedded fake provider and show it working
 relayd check      report every problem of a configuration
-relayd key … account … group … token … ledger … prices … upstream … usage
+relayd key … account … group … token … ledger … prices … upstream … usage, status, top
                   all that an operator has        (cli_admin lists them)
 """
 
@@ -50,23 +50,31 @@ config_option = click.option(
 @config_option
 def serve(config_path: Path | None) -> None:
     """Run the daemon until SIGTERM; SIGHUP reloads the configuration."""
+    from relayd import logs
     from relayd.config import ConfigProblems, load
     from relayd.daemon import Daemon
 
-    set_up_logging()
     path = find_config(config_path)
     try:
         config = load(path, os.environ)
     except ConfigProblems as exc:
         fail(f"{path} has problems:\n{exc}")
+    told = logs.set_up(
+        config.logs.format,
+        logging.getLevelNamesMapping()[config.logs.level.upper()],
+        journald="JOURNAL_STREAM" in os.environ,
+    )
 
     async def run() -> None:
-        daemon = Daemon(config, path, os.environ)
+        daemon = Daemon(config, path, os.environ, logs=told)
         await start(daemon)
         announce(daemon, config.left_out)
         await daemon.run()
 
-    run_loop(run())
+    try:
+        run_loop(run())
+    finally:
+        told.close()
 
 
 @main.command()
@@ -105,10 +113,13 @@ def check(config_path: Path | None) -> None:
 @click.option("--once", is_flag=True, help="Show the answers, then exit.")
 def demo(listen: str, as_json: bool, once: bool) -> None:
     """Run relayd with its embedded fake provider and a throw-away database. No network needed."""
-    from relayd import cli_demo
+    from relayd import cli_demo, logs
 
-    set_up_logging(quiet=as_json)
-    run_loop(cli_demo.run(listen, as_json=as_json, once=once))
+    told = logs.set_up(level=logging.WARNING if as_json else logging.INFO)
+    try:
+        run_loop(cli_demo.run(listen, as_json=as_json, once=once))
+    finally:
+        told.close()
 
 
 def described(spec: UpstreamSpec) -> list[str]:
@@ -168,13 +179,6 @@ def announce(daemon: Daemon, left_out: tuple[str, ...]) -> None:
     log.info("upstreams: %s", ", ".join(daemon.upstreams) or "none")
     if left_out:
         log.info("left out, because their key is empty: %s", ", ".join(left_out))
-
-
-def set_up_logging(*, quiet: bool = False) -> None:
-    """Log to stderr; systemd adds time and unit by itself."""
-    level = logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("asyncio").setLevel(logging.ERROR if quiet else logging.WARNING)
 
 
 def run_loop(work: Coroutine[None, None, None]) -> None:

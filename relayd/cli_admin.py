@@ -14,6 +14,7 @@ from relayd.cli_ledger import ledger_group
 from relayd.cli_prices import prices_group
 from relayd.cli_store import database_path
 from relayd.cli_tokens import token_group
+from relayd.cli_top import status, top
 from relayd.cli_upstream import upstream_group
 from relayd.cli_usage import usage_command
 
@@ -27,6 +28,8 @@ COMMANDS: tuple[click.Command, ...] = (
     ledger_group,
     token_group,
     upstream_group,
+    status,
+    top,
     usage_command,
 )
 

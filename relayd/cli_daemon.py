@@ -103,6 +103,17 @@ def call(office: Office, method: str, path: str, patience: float = PATIENCE) -> 
     raise Failed(f"what answers at {where} is no relayd: it says {status}")
 
 
+def page(office: Office, path: str) -> str:
+    """A page of the daemon that is no JSON; Failed when it cannot be had."""
+    status, body = _exchange(office, "GET", path, PATIENCE)
+    if status == 200:
+        return body.decode("utf-8", "replace")
+    where = office.control.url
+    if status in (401, 403):
+        raise Failed(f"relayd at {where} refuses the token of {office.source}")
+    raise Failed(f"what answers at {where} is no relayd: it says {status}")
+
+
 def _exchange(office: Office, method: str, path: str, patience: float) -> tuple[int, bytes]:
     parts = urlsplit(office.control.url)
     token = office.control.token.reveal().encode("utf-8", "surrogateescape")

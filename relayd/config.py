@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from relayd.accounts import DEFAULT_GROUP, Group
+from relayd.config_alerts import AlertsConfig
 from relayd.config_capabilities import capabilities
 from relayd.config_groups import Network, groups, networks
 from relayd.config_prices import prices, prices_file, time_zone
@@ -31,6 +32,7 @@ from relayd.config_values import (
     choice,
     fields,
     file_path,
+    number,
     readers_of,
     record,
     seconds,
@@ -61,6 +63,8 @@ __all__ = [
 
 DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
+NO_ALERTS = AlertsConfig()
+Level = Literal["debug", "info", "warning", "error"]
 USUAL_ROUTING = Routing()
 AS_USUAL = Translating()
 SHORTEST_KEEP = 2 * 86400.0
@@ -113,6 +117,21 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LogsConfig:
+    """What stderr says: a line for each request, and what else happens."""
+
+    # For people, or JSON for programs.
+    format: Annotated[Literal["text", "json"], choice("text", "json")] = "text"
+    level: Annotated[Level, choice(*get_args(Level))] = "info"
+    # Which requests have a line: all, those that did not end well, or none.
+    requests: Annotated[Literal["all", "failed", "none"], choice("all", "failed", "none")] = "all"
+    # The share of requests that went well which have one.
+    sample: Annotated[float, number(0.0, 1.0)] = 1.0
+    # A request that takes longer has one in any case, as a warning; 0 is never.
+    slow: Annotated[float, seconds(0)] = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerConfig:
     """The usage log: rows are written behind, in batches."""
 
@@ -160,6 +179,8 @@ class Config:
     # The embedded fake provider: `auto` answers only where no upstream is usable.
     demo: Annotated[Literal["auto", "on", "off"], choice("auto", "on", "off")] = "auto"
     metrics: Annotated[MetricsConfig, record(MetricsConfig)] = MetricsConfig()
+    logs: Annotated[LogsConfig, record(LogsConfig)] = LogsConfig()
+    alerts: Annotated[AlertsConfig, record(AlertsConfig)] = NO_ALERTS
     admin: Annotated[AdminConfig, record(AdminConfig)] = AdminConfig()
     limits: Annotated[Limits, record(Limits)] = Limits()
     # A silent stream gets a comment (or its format's ping) this often, so that no proxy cuts it.

@@ -15,18 +15,17 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-
-from relayd import __version__, control
-from relayd.bookkeeping import Bookkeeping, Keeping, Terms
+from relayd import __version__, control, instruments, settings
+from relayd.alerts.lookout import Lookout
+from relayd.bookkeeping import Bookkeeping
 from relayd.config import Config, ConfigProblems, load
-from relayd.config_capabilities import shipped
 from relayd.embedded import EmbeddedDemo
-from relayd.metrics import Metrics
+from relayd.logs import Logs, RequestLog
+from relayd.metrics.collector import Metrics
+from relayd.metrics.states import Reloads, Sources
 from relayd.model import Secret, UpstreamSpec
-from relayd.policy.calendar import Calendar
+from relayd.policy.conditions import Snapshot
 from relayd.policy.pools import Pools
-from relayd.policy.prices import PriceBook
 from relayd.probing import Probing
 from relayd.process import raise_file_limit, tame_collector
 from relayd.relay import Relay
@@ -37,12 +36,9 @@ from relayd.upstream.provider import Provider
 from relayd.web.account import AccountPages, Books
 from relayd.web.admin import Admin
 from relayd.web.admin_desk import Bureau
-from relayd.web.client import BodyLimits
 from relayd.web.connection import Listener
 from relayd.web.pages import Pages, metrics_server
 from relayd.web.server import Front
-from relayd.wire.capabilities import Capabilities
-from relayd.wire.dialects import DIALECTS
 
 log = logging.getLogger("relayd")
 
@@ -57,6 +53,7 @@ class Daemon:
         config_path: where it came from, for reload; None makes reload a no-op.
         environ: environment variables, for reload and systemd.
         admin_token: opens the metrics page from anywhere.
+        logs: the way of its lines to stderr.
     """
 
     def __init__(
@@ -65,6 +62,7 @@ class Daemon:
         config_path: Path | None,
         environ: Mapping[str, str],
         admin_token: Secret | None = None,
+        logs: Logs | None = None,
     ) -> None:
         self.config = config
         self._config_path = config_path
@@ -77,8 +75,12 @@ class Daemon:
         # What was opened, in order; closed in reverse, also when starting fails half-way.
         self._opened = contextlib.AsyncExitStack()
         self._in_control = contextlib.ExitStack()
-        self._fixed = _fixed_at_start(config)
+        self._fixed = settings.fixed_at_start(config)
         self._reloading = asyncio.Lock()
+        self._reloads = Reloads(time.time())
+        self._logs = logs
+        self.request_log = RequestLog()
+        self._adopt_logs(config)
         self._retired: list[Provider] = []
         self._demo: EmbeddedDemo | None = None
         self.metrics_address: tuple[str, int] | None = None
@@ -99,33 +101,60 @@ class Daemon:
             raise
         self._tasks.spawn(self.books.watch(lambda: self.config.keys_poll_interval), "watch-keys")
         self._tasks.spawn(self.books.upkeep(time.time), "upkeep")
+        self._tasks.spawn(self.metrics.watch_loop(), "watch-loop")
+        self._tasks.spawn(self.lookout.run(time.time), "lookout")
         if (interval := watchdog_interval(self._environ)) is not None:
             self._tasks.spawn(self._watchdog(interval), "watchdog")
         tame_collector()
         notify(self._environ, "READY=1", f"STATUS=listening on {', '.join(self.addresses)}")
 
     async def _build_ledger(self) -> None:
-        self.registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
-            collector(registry=self.registry)
-        self.metrics = Metrics(
-            self.registry,
-            lambda: self.relay.in_flight,
-            lambda: self.ledger.waiting,
-            lambda: self.relay.pools.report(asyncio.get_running_loop().time()),
-        )
+        self.metrics = Metrics(self._sources())
         self.books = await Bookkeeping.open(
             self.config.database,
-            _keeping(self.config),
-            _terms(self.config),
+            settings.keeping(self.config),
+            settings.terms(self.config),
             time.time(),
             self._opened,
         )
         self.books.on_change = self._on_books
+        self.lookout = Lookout(self._snapshot, self.metrics.requests.alerts)
+        self._opened.push_async_callback(self.lookout.close)
+        await self.lookout.adopt(self.config.alerts.rules, self.config.alerts.webhooks)
         self.ledger = self.books.ledger
         self._opened.push_async_callback(self._tasks.cancel)
         self._tasks.spawn(self.ledger.run(), "ledger")
         self._tasks.spawn(self.ledger.care(), "ledger")
+
+    def _sources(self) -> Sources:
+        clock = asyncio.get_running_loop().time
+        return Sources(
+            __version__,
+            in_flight=lambda: self.relay.in_flight,
+            waiting=lambda: self.relay.lobby.waiting,
+            clients=lambda: len(self._listener.connections),
+            doors=lambda: self.relay.pools.report(clock()),
+            connections=lambda: instruments.connections(self.relay.providers.values()),
+            ledger=lambda: instruments.ledger(self.ledger, time.time()),
+            accounts=lambda: instruments.accounts(self.books),
+            reloads=lambda: self._reloads,
+            lines_lost=lambda: self._logs.lost if self._logs is not None else 0,
+        )
+
+    def _snapshot(self) -> Snapshot:
+        ended, failed = self.metrics.requests.totals
+        ledger = instruments.ledger(self.ledger, time.time())
+        providers = self.relay.providers.values()
+        return Snapshot(
+            self.relay.pools.report(asyncio.get_running_loop().time()),
+            instruments.balances(self.books),
+            ended,
+            failed,
+            instruments.ledger_trouble(ledger),
+            ledger.full,
+            list(instruments.certificates(providers)),
+            list(instruments.expiring_keys(self.books)),
+        )
 
     async def _build_relay(self) -> None:
         specs = await self._specs(self.config)
@@ -134,8 +163,9 @@ class Daemon:
             Pools(specs, self.config.routing),
             {spec.name: Provider(spec) for spec in specs},
             self.books.till,
-            self.metrics,
-            translator=Translator(self.config.translation, _capabilities(self.config)),
+            self.metrics.requests,
+            tell=self.request_log.tell,
+            translator=Translator(self.config.translation, settings.capabilities(self.config)),
             keepalive=self.config.keepalive_interval,
             write_timeout=self.config.limits.write_timeout,
         )
@@ -147,9 +177,9 @@ class Daemon:
 
     def _build_front(self) -> None:
         self.pages = Pages(
-            self.registry,
+            self.metrics.page,
             self.config.metrics.token,
-            self._admin_token,
+            (self._admin_token, self._control_token),
             __version__,
             time.time(),
             lambda: not self.front.draining,
@@ -167,7 +197,7 @@ class Daemon:
         self.front = Front(
             self.relay,
             self.pages,
-            body_limits(self.config),
+            settings.body_limits(self.config),
             self.admin,
             self._account_pages(),
             trusted=self.config.trusted_proxies,
@@ -193,7 +223,7 @@ class Daemon:
             self._servers.append(server)
         if self.config.metrics.listen is not None:
             own = self.config.metrics.listen
-            pages = metrics_server(self.registry)
+            pages = metrics_server(self.metrics.page)
             server = await loop.create_server(pages, own.host or None, own.port)
             self.metrics_address = server.sockets[0].getsockname()[:2]
             self._opened.push_async_callback(pages.shutdown, 1.0)
@@ -213,7 +243,7 @@ class Daemon:
     def addresses(self) -> list[str]:
         """Where it listens, as URLs."""
         sockets = [sock for server in self._servers for sock in server.sockets]
-        return [_url(sock.getsockname()) for sock in sockets]
+        return [settings.url(sock.getsockname()) for sock in sockets]
 
     @property
     def upstreams(self) -> list[str]:
@@ -286,39 +316,50 @@ class Daemon:
         if self._config_path is None:
             return
         notify(self._environ, "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        ok = False
         async with self._reloading:
             try:
                 # In a thread: thousands of prices take longer than streams may wait.
                 path, environ = self._config_path, self._environ
                 await self._apply(await asyncio.to_thread(load, path, environ))
                 log.info("reloaded; upstreams: %s", ", ".join(self.upstreams) or "none")
+                ok = True
             except (ConfigProblems, OSError) as exc:
                 log.error("reload refused, the old configuration stays:\n%s", exc)
             except Exception:
                 log.exception("reload failed, the old configuration stays")
             finally:
+                self._reloads.note(time.time(), ok=ok)
                 notify(self._environ, "READY=1")
 
     async def _apply(self, config: Config) -> None:
-        if _fixed_at_start(config) != self._fixed:
+        if settings.fixed_at_start(config) != self._fixed:
             log.warning(
                 "a new listen address, database, ledger or connection limit takes effect"
                 " at the next start"
             )
         specs = await self._specs(config)
-        await self.books.adopt(_terms(config))
+        await self.books.adopt(settings.terms(config))
+        await self.lookout.adopt(config.alerts.rules, config.alerts.webhooks)
         old = self.relay.providers
         kept = {n: p for n, p in old.items() if p.spec in specs}
         new = {s.name: kept.get(s.name) or Provider(s) for s in specs}
         self.relay.pools.reload(specs, config.routing)
-        self.relay.translator.adopt(config.translation, _capabilities(config))
+        self.relay.translator.adopt(config.translation, settings.capabilities(config))
         self.relay.reconfigure(new, config.keepalive_interval, config.limits.write_timeout)
-        self.front.limits = body_limits(config)
+        self.front.limits = settings.body_limits(config)
         self.pages.metrics_token = config.metrics.token
         self.admin.token = config.admin.token or self._admin_token
         self.front.trusted = config.trusted_proxies
+        self._adopt_logs(config)
         self.config = config
         self._retire(provider for name, provider in old.items() if name not in kept)
+
+    def _adopt_logs(self, config: Config) -> None:
+        how = config.logs
+        self.request_log.adopt(how.requests, how.sample, how.slow)
+        if self._logs is not None:
+            logging.getLogger().setLevel(how.level.upper())
 
     def _retire(self, providers: Iterable[Provider]) -> None:
         """Let requests in flight end with the old ones; with the last of them, their keys go."""
@@ -354,40 +395,3 @@ class Daemon:
         while True:
             notify(self._environ, "WATCHDOG=1")
             await asyncio.sleep(interval)
-
-
-def _fixed_at_start(config: Config) -> tuple[object, ...]:
-    """What a reload cannot change."""
-    limits = config.limits
-    sizes = (limits.max_header, limits.max_connections, limits.idle_timeout, limits.header_timeout)
-    return (config.listen, config.database, config.metrics.listen, config.ledger, sizes)
-
-
-def body_limits(config: Config) -> BodyLimits:
-    """The part of the limits that reading a body needs."""
-    return BodyLimits(config.limits.max_body, config.limits.body_timeout)
-
-
-def _url(name: tuple[str, int]) -> str:
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"http://{host}:{name[1]}"
-
-
-def _keeping(config: Config) -> Keeping:
-    how = config.ledger
-    return Keeping(how.interval, how.batch, how.bound, how.fsync, how.journal, how.keep)
-
-
-def _capabilities(config: Config) -> Capabilities:
-    single = {spec.name: spec.capabilities for spec in config.upstreams if spec.capabilities}
-    resellers = {spec.name for spec in config.upstreams if DIALECTS[spec.dialect].resells}
-    return Capabilities(shipped(), config.capabilities, single, resellers)
-
-
-def _terms(config: Config) -> Terms:
-    return Terms(
-        {group.name: group for group in config.groups},
-        PriceBook(config.prices, config.unpriced, config.upstreams),
-        Calendar(config.timezone),
-        config.default_output,
-    )

@@ -8,9 +8,11 @@ path of the server, no text of a stack trace may stand in them.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal, get_args
 
 Blame = Literal["client", "relay", "upstream"]
+Limit = Literal["", "requests", "tokens", "concurrency", "balance", "spending"]
+LIMITS: Final[tuple[Limit, ...]] = get_args(Limit)[1:]
 
 
 class RelayError(Exception):
@@ -54,12 +56,16 @@ class RelayError(Exception):
 
 
 class Refused(RelayError):
-    """The caller may not do this: key, model, address, limit or balance (401 402 403 404 429)."""
+    """The caller may not do this: key, model, address, limit or balance (401 402 403 404 429).
+
+    `limit` says which kind of limit was hit, if one was.
+    """
 
     blame = "client"
     default_status = 401
     default_code = "invalid_api_key"
     outcome = "refused"
+    limit: Limit = ""
 
 
 class BadCall(RelayError):

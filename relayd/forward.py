@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 from relayd.errors import BadReply, ClientGone, NoAnswer, RelayError, UpstreamError
 from relayd.nobody import NO_CLIENT, NO_OWNER
@@ -62,6 +63,7 @@ class Exchange:
         "_watch",
         "_write",
         "done",
+        "ended_at",
         "first_byte_at",
         "headers",
         "held",
@@ -103,6 +105,7 @@ class Exchange:
         self.started = False
         self.sent = False
         self.first_byte_at: float | None = None
+        self.ended_at: float | None = None  # on the fine clock: the upstream's last byte
         self.sent_at = self._active_at = self._pulse_at = self._loop.time()
         self._seen_before = 0
         self._paused_at: float | None = None
@@ -176,6 +179,7 @@ class Exchange:
         self._owner.connected()
 
     def on_end(self) -> None:
+        self.ended_at = monotonic()
         if self.mode == "guard":
             self._end_guarded()
         elif self.mode == "wait" and not self._owner.claim(self.status):

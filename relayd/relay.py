@@ -13,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from time import monotonic
 
 from relayd import conversations, replies
 from relayd.attempt import Asked, Attempt, Place, Race
@@ -46,6 +47,10 @@ from relayd.work import Last, Meter, Work
 log = logging.getLogger("relayd")
 
 
+def _silence(entry: Entry) -> None:
+    """Nobody is told."""
+
+
 class Relay:
     """Serves requests. Its parts are passed in; reload replaces `directory` and `providers`.
 
@@ -56,6 +61,7 @@ class Relay:
         till: charges requests and keeps their rows.
         meter: the metrics.
         translator: for upstreams that do not speak a client's format.
+        tell: says a line about an ended request.
         keepalive: seconds of silence before a stream is kept alive.
         write_timeout: seconds that a client may leave its reply unread.
     """
@@ -69,6 +75,7 @@ class Relay:
         meter: Meter,
         *,
         translator: Translator | None = None,
+        tell: Callable[[Entry], None] = _silence,
         keepalive: float = 10.0,
         write_timeout: float = 120.0,
     ) -> None:
@@ -81,7 +88,7 @@ class Relay:
         self._meter = meter
         self._loop = asyncio.get_running_loop()
         self._clock = self._loop.time
-        self._settling = Settling(pools, self.lobby, till, meter, clock=self._clock)
+        self._settling = Settling(pools, self.lobby, till, meter, tell=tell, clock=self._clock)
         self._drains = Tasks()
         self._rng = random.Random()
         self.in_flight = 0
@@ -161,6 +168,7 @@ class Relay:
 
     async def _read(self, work: Work) -> None:
         body = await work.client.read_body()
+        work.read_at = monotonic()
         assert work.call.target is not None
         head = FORMATS[work.call.format].read_head(body, work.call.target)
         work.head = head
@@ -249,6 +257,7 @@ class Relay:
             rest = attempts.failed(problem, self._clock())
             if rest is None:
                 return attempt, problem
+            self._meter.retry(problem.code)
             if rest:
                 await asyncio.sleep(rest)
 
@@ -273,8 +282,13 @@ class Relay:
         return Place(lease, self.providers[lease.spec.name])
 
     async def _wait(self, work: Work, attempts: Attempts) -> Place:
-        account = work.entry.account_id or 0
-        return await self.lobby.wait(attempts.route.pool, account, partial(self._place, attempts))
+        account, since = work.entry.account_id or 0, monotonic()
+        try:
+            return await self.lobby.wait(
+                attempts.route.pool, account, partial(self._place, attempts)
+            )
+        finally:
+            work.waited = (work.waited or 0.0) + monotonic() - since
 
     async def _race(
         self, work: Work, attempts: Attempts, place: Place, delay: float
@@ -295,6 +309,8 @@ class Relay:
             return await hedged(first, race, delay, second, self._settling.end)
         finally:
             work.attempt = race.winner or first
+            if len(race.runs) > 1:
+                self._meter.hedge(won=work.attempt is not first)
 
     def _attempt(
         self, work: Work, attempts: Attempts, place: Place, race: Race | None = None
@@ -312,6 +328,8 @@ class Relay:
         timeouts = place.lease.timeouts
         watch = self._watches.get(id(timeouts)) or self._watch(timeouts)
         attempt = Attempt(asked, place, watch, race)
+        if not work.asked_at:
+            work.asked_at = monotonic()
         if attempts.count > 1 or attempts.fell_back:
             attempt.reply_headers = replies.way_headers(attempts)
         return attempt

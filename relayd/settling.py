@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from time import monotonic
 
 from relayd.attempt import Attempt
-from relayd.errors import ClientGone, NoUpstream, RelayError, UpstreamError
+from relayd.errors import ClientGone, NoUpstream, Refused, RelayError, UpstreamError
 from relayd.faults import FaultLog
 from relayd.hedge import lesson
 from relayd.lobby import Lobby
@@ -32,16 +33,25 @@ class Settling:
         lobby: hears when a place becomes free.
         till: charges, and keeps the rows.
         meter: counts.
+        tell: says a line about an ended request.
         clock: the loop's.
     """
 
     def __init__(
-        self, pools: Pools, lobby: Lobby, till: Till, meter: Meter, *, clock: Callable[[], float]
+        self,
+        pools: Pools,
+        lobby: Lobby,
+        till: Till,
+        meter: Meter,
+        *,
+        tell: Callable[[Entry], None],
+        clock: Callable[[], float],
     ) -> None:
         self._pools = pools
         self._lobby = lobby
         self._till = till
         self._meter = meter
+        self._tell = tell
         self._clock = clock
         self._faults = FaultLog()
 
@@ -52,6 +62,7 @@ class Settling:
         """Count what is not even a request, and keep its row."""
         self._till.note(entry, self._clock())
         self._meter.settle(entry, "")
+        self._tell(entry)
 
     def end(self, attempt: Attempt, problem: RelayError) -> None:
         """An attempt came to nothing: its key learns, the operator hears."""
@@ -86,7 +97,10 @@ class Settling:
             rule = attempt.lease.rule
             self._settle_attempt(work, attempt, now)
         self._till.close(work, now)
-        self._meter.settle(entry, rule)
+        self._meter.settle(entry, rule, work.overhead(monotonic()), work.waited)
+        self._tell(entry)
+        if isinstance(work.failure, Refused) and work.failure.limit:
+            self._meter.limited(work.failure.limit)
         if isinstance(work.failure, NoUpstream) and work.failure.detail:
             self._faults.unserved(entry.model_asked[:100], work.failure.detail, now)
 
@@ -124,6 +138,8 @@ class Settling:
         lease.succeed(now, attempt.first_byte(), entry.usage.total if matter else None)
         self._meter.attempt(lease.spec.name, lease.door.key.name, "ok")
         attempts = work.attempts
+        if attempts is not None and attempts.fell_back:
+            self._meter.fallback(lease.spec.name)
         if attempts is None or not attempts.route.pool.has_choice:
             return
         self._pools.remember(attempts.route, lease, attempts.wanted, now)

@@ -28,9 +28,19 @@ from relayd.wire.pipe import Pipe
 class Meter(Protocol):
     """Where counts go."""
 
-    def settle(self, entry: Entry, rule: str) -> None: ...
+    def settle(
+        self, entry: Entry, rule: str, overhead: float | None = None, waited: float | None = None
+    ) -> None: ...
 
     def attempt(self, upstream: str, key: str, result: str) -> None: ...
+
+    def retry(self, reason: str) -> None: ...
+
+    def hedge(self, *, won: bool) -> None: ...
+
+    def fallback(self, upstream: str) -> None: ...
+
+    def limited(self, limit: str) -> None: ...
 
     def translated(
         self, client: FormatName, upstream: FormatName, outcome: str, dropped: Sequence[str]
@@ -43,7 +53,9 @@ class Work:
 
     `attempt` is the one that stands: under way, or the last there was. `failure` is what it came to
     after all, where that is the upstream's fault. `limits` are headers: how the caller's limits
-    stand. `translation` is None until some upstream speaks another format.
+    stand. On the fine clock (the loop's counts milliseconds): `read_at`, when the body was there,
+    and `asked_at`, when an upstream was first asked; `waited`, the seconds for a key in between.
+    `translation` is None until some upstream speaks another format.
     """
 
     call: Call
@@ -58,10 +70,21 @@ class Work:
     attempt: Attempt | None = None
     failure: RelayError | None = None
     response_id: str = ""
+    read_at: float = 0.0
+    asked_at: float = 0.0
+    waited: float | None = None
 
     @property
     def exchange(self) -> Exchange | None:
         return self.attempt.exchange if self.attempt is not None else None
+
+    def overhead(self, now: float) -> float | None:
+        """Seconds in relayd itself: before an upstream was asked, without the wait for a key, and
+        after its last byte. None where no upstream's reply came to its end."""
+        ended_at = self.exchange.ended_at if self.exchange is not None else None
+        if ended_at is None:
+            return None
+        return self.asked_at - self.read_at - (self.waited or 0.0) + now - ended_at
 
     @property
     def observer(self) -> Pipe | None:

@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "relayd/cli_": "the commands are run as commands, in tests/cli and tests/e2e",
     "relayd/store/": "one contract suite for every backend, tests/store/test_contract.py",
     "relayd/accounts.py": "records without behaviour",
+    "relayd/alerting.py": "records without behaviour",
     "relayd/work.py": "records without behaviour",
     "relayd/call.py": "records without behaviour",
     "relayd/sides.py": "Protocols",

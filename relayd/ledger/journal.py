@@ -107,6 +107,11 @@ class Journal:
         )
 
     @property
+    def size(self) -> int:
+        """Bytes that its files take up."""
+        return len(self._segments) * self._sizes.segment
+
+    @property
     def unwritten(self) -> int:
         """Closing lines that wait in memory."""
         return len(self._unwritten)

@@ -40,6 +40,12 @@ class Notes(Protocol):
 
     full: bool
 
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def unwritten(self) -> int: ...
+
     def opened(self, opening: Opening) -> None: ...
 
     def settled(self, entry: Entry) -> None: ...
@@ -97,6 +103,7 @@ class LedgerWriter:
         self._rows: list[Entry] = []  # oldest first; a batch leaves the front once it is stored
         self._add = self._rows.append
         self._failures = 0  # in a row
+        self.errors = 0  # since the start
         self._closing = False
         self._some = asyncio.Event()  # there is something to write
         self._hurry = asyncio.Event()  # do not wait for more
@@ -110,6 +117,21 @@ class LedgerWriter:
     def waiting(self) -> int:
         """Rows that the store does not have yet."""
         return len(self._rows)
+
+    @property
+    def journal_size(self) -> int:
+        """Bytes that the journal takes up."""
+        return self._journal.size
+
+    @property
+    def unwritten(self) -> int:
+        """Lines of the journal that the disk did not take yet."""
+        return self._journal.unwritten
+
+    @property
+    def oldest(self) -> float | None:
+        """When the request ended whose row waits longest, in Unix seconds; None without one."""
+        return self._rows[0].started_at + self._rows[0].duration if self._rows else None
 
     @property
     def full(self) -> bool:
@@ -223,6 +245,7 @@ class LedgerWriter:
 
     def _note_failure(self, error: Exception) -> None:
         self._failures += 1
+        self.errors += 1
         if self._failures == 1:  # once per outage, not per try
             _log.error("ledger: the store fails, %d rows wait: %s", self.waiting, error)
 

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from relayd.accounts import NO_CAPS, Caps
-from relayd.errors import Refused
+from relayd.errors import Limit, Refused
 from relayd.model import Usage
 from relayd.money import shown
 from relayd.policy.allowances import Allowance
@@ -228,9 +228,10 @@ class Admission:
         elif exceeded.window == "month":
             left = f" A new month begins in {_spoken(self._calendar.month_left(moment))}."
         raise _out_of_money(
+            "spending",
             f"The spending cap of {whose} does not allow this request:"
             f" {shown(exceeded.cap)} dollars {WINDOWS[exceeded.window]},"
-            f" {shown(exceeded.used)} of it spent or reserved.{left}"
+            f" {shown(exceeded.used)} of it spent or reserved.{left}",
         )
 
     def _parties(self, caller: Caller) -> tuple[Party, Party]:
@@ -362,13 +363,16 @@ def _unpriced(model: str) -> Refused:
 
 def _no_balance(available: int, needed: int) -> Refused:
     return _out_of_money(
+        "balance",
         f"The balance is used up: {shown(available)} dollars are available,"
-        f" and {shown(needed)} are reserved for a request like this while it runs."
+        f" and {shown(needed)} are reserved for a request like this while it runs.",
     )
 
 
-def _out_of_money(message: str) -> Refused:
-    return Refused(message, status=402, code="insufficient_quota")
+def _out_of_money(limit: Limit, message: str) -> Refused:
+    refused = Refused(message, status=402, code="insufficient_quota")
+    refused.limit = limit
+    return refused
 
 
 def _spoken(seconds: float) -> str:

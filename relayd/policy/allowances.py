@@ -8,7 +8,7 @@ flight is counted on, and a bucket whose rate did not change keeps its level.
 from __future__ import annotations
 
 from relayd.accounts import NO_LIMITS, Limits
-from relayd.errors import Refused
+from relayd.errors import Limit, Refused
 from relayd.policy.buckets import Level, TokenBucket
 
 FOR_A_PLACE = 1.0  # seconds; when another request ends, nobody knows
@@ -50,14 +50,16 @@ class Allowance:
         most = self.limits.concurrency
         if most is not None and self.in_flight >= most:
             what = f"{_counted(most, 'request')} at one time"
-            raise _too_many(f"{self.whose} may have {what}", FOR_A_PLACE)
+            raise _too_many("concurrency", f"{self.whose} may have {what}", FOR_A_PLACE)
         if self.requests is not None and not self.requests.fits(1, now):
             what = f"{_counted(self.requests.per_minute, 'request')} a minute"
-            raise _too_many(f"{self.whose} may make {what}", self.requests.wait(1, now))
+            wait = self.requests.wait(1, now)
+            raise _too_many("requests", f"{self.whose} may make {what}", wait)
         if self.tokens is not None and not self.tokens.fits(tokens, now):
             what = f"{_counted(self.tokens.per_minute, 'token')} a minute"
             asked = f"; this request needs about {tokens}"
-            raise _too_many(f"{self.whose} may use {what}{asked}", self.tokens.wait(tokens, now))
+            wait = self.tokens.wait(tokens, now)
+            raise _too_many("tokens", f"{self.whose} may use {what}{asked}", wait)
 
     def take(self, tokens: int, now: float) -> None:
         """A request begins."""
@@ -95,10 +97,12 @@ def _counted(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
-def _too_many(what: str, wait: float) -> Refused:
-    return Refused(
+def _too_many(limit: Limit, what: str, wait: float) -> Refused:
+    refused = Refused(
         f"Rate limit reached: {what}. Try again in {wait:.3g} s.",
         status=429,
         code="rate_limit_exceeded",
         retry_after=wait,
     )
+    refused.limit = limit
+    return refused

@@ -167,9 +167,13 @@ class Directory:
         return self._count
 
     def __repr__(self) -> str:
-        keys = [caller.key for caller in set(self._callers.values())]
+        keys = [caller.key for caller in self.callers()]
         usable = sum(not (key.disabled or key.account.disabled) for key in keys)
         return f"Directory({self._count} keys, {usable} usable)"
+
+    def callers(self) -> set[Caller]:
+        """All of them, each once."""
+        return set(self._callers.values())
 
     def find(self, secret: str, *, moment: float = 0.0, address: str = "") -> Caller:
         """The caller whose secret this is.

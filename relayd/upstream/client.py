@@ -81,11 +81,14 @@ class UpstreamClient:
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._connecting = 0
+        self.opened = self.reused = 0  # connections made, requests on one that was there
         self._addresses: list[str] = []
         self._resolved_at = float("-inf")
         self._sweeper: asyncio.TimerHandle | None = None
         self._retired = False
         self._closed = False
+        # When the certificate that was shown last expires, in Unix seconds.
+        self.certificate_until: float | None = None
 
     def __repr__(self) -> str:
         through = f" proxy={self._proxy}" if self._proxy is not None else ""
@@ -109,6 +112,7 @@ class UpstreamClient:
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
+                self.reused += 1
                 connection.send(pieces, sink)
                 return connection
         return None
@@ -130,6 +134,7 @@ class UpstreamClient:
         if connect_timeout is None:
             connect_timeout = self._limits.connect_timeout
         connection = await self._connect(connect_timeout)
+        self.opened += 1
         connection.send(pieces, sink)
         return connection
 
@@ -226,6 +231,9 @@ class UpstreamClient:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._all.add(connection)
+        shown = connection.transport.get_extra_info("peercert")
+        if shown and "notAfter" in shown:
+            self.certificate_until = ssl.cert_time_to_seconds(shown["notAfter"])
         return connection
 
     def _look_at_certificates(self) -> None:

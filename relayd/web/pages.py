@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import orjson
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from relayd.model import Secret
 from relayd.web.account import UNITS
@@ -43,9 +42,9 @@ class Pages:
     """Answers the fixed pages.
 
     Arguments:
-        registry: whose metrics are shown.
+        metrics: makes the metrics page.
         metrics_token: if set, the metrics page asks for it, even of loopback.
-        admin_token: opens the metrics page from anywhere.
+        admin_tokens: open the metrics page from anywhere; empty ones open nothing.
         version: of relayd.
         started_at: Unix seconds.
         ready: whether requests would be taken now.
@@ -53,16 +52,16 @@ class Pages:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        metrics: Callable[[], bytes],
         metrics_token: Secret,
-        admin_token: Secret,
+        admin_tokens: Sequence[Secret],
         version: str,
         started_at: float,
         ready: Callable[[], bool],
     ) -> None:
         self.metrics_token = metrics_token
-        self._admin_token = admin_token
-        self._registry = registry
+        self._admin_tokens = admin_tokens
+        self._metrics_page = metrics
         self._version = version
         self._started_at = started_at
         self._ready = ready
@@ -108,7 +107,7 @@ class Pages:
                 TEXT,
                 b"The metrics are for loopback, or with `Authorization: Bearer TOKEN`.\n",
             )
-        return 200, METRICS, generate_latest(self._registry)
+        return 200, METRICS, self._metrics_page()
 
     def _may_see_metrics(self, client: HttpClient) -> bool:
         offered = (
@@ -116,7 +115,7 @@ class Pages:
             .removeprefix("Bearer ")
             .encode("utf-8", "surrogateescape")
         )
-        for token in (self.metrics_token, self._admin_token):
+        for token in (self.metrics_token, *self._admin_tokens):
             if token and hmac.compare_digest(offered, token.reveal().encode()):
                 return True
         if self.metrics_token:
@@ -125,14 +124,14 @@ class Pages:
         return not forwarded and _is_loopback(client.peer)
 
 
-def metrics_server(registry: CollectorRegistry) -> web.Server:
+def metrics_server(metrics: Callable[[], bytes]) -> web.Server:
     """A server for a listener of its own: the metrics, for whoever can reach it."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/metrics":
             return web.Response(status=404, text="only /metrics is here\n")
         headers = {"Content-Type": CONTENT_TYPE_PLAIN_0_0_4}
-        return web.Response(body=generate_latest(registry), headers=headers)
+        return web.Response(body=metrics(), headers=headers)
 
     return web.Server(answer, access_log=None)
 

@@ -7,7 +7,9 @@ import re
 
 import pytest
 
+from relayd.accounts import Limits
 from tests.conftest import Daemons
+from tests.support.customers import Customer
 from tests.support.raw_client import RawClient, request_bytes
 from tests.support.running import Running
 from tests.support.speech import FORMATS, SPEECHES
@@ -55,7 +57,7 @@ def test_every_series_is_there_and_counts(relay: Running) -> None:
 
     for name in FORMATS:
         assert grown("relayd_requests_total", format=name, outcome="ok") == 2
-        assert grown("relayd_requests_total", format=name, status="502") == 1
+        assert grown("relayd_requests_total", format=name, status="5xx") == 1
         assert grown("relayd_request_duration_seconds_count", format=name) == 3
         assert grown("relayd_time_to_first_byte_seconds_count", format=name) >= 2
     assert grown("relayd_upstream_errors_total", upstream="demo") == 4
@@ -68,6 +70,29 @@ def test_every_series_is_there_and_counts(relay: Running) -> None:
     assert value(after, "relayd_in_flight_requests") == 0  # the page itself does not count
     assert "relayd_ledger_waiting_rows" in after
     assert "process_resident_memory_bytes" in after
+
+
+def test_a_request_says_what_was_relayds_own_part(relay: Running) -> None:
+    def taken(name: str) -> float:
+        return value(page(relay)[1], f"relayd_{name}_seconds_sum", format="chat")
+
+    own, all_of_it = taken("overhead"), taken("request_duration")
+    path, body = SPEECHES["chat"].ask("demo-slow-first-byte-0.5", stream=True)
+    assert relay.ask(path, body).status == 200
+    assert 0 < taken("overhead") - own < 0.5 * (taken("request_duration") - all_of_it)
+
+
+def test_the_loop_is_watched(relay: Running) -> None:
+    relay.wait_for(lambda: value(page(relay)[1], "relayd_event_loop_lag_seconds_count") > 0)
+
+
+def test_a_limit_that_was_hit_is_named(relay: Running) -> None:
+    before = value(page(relay)[1], "relayd_limited_requests_total", limit="requests")
+    customer = Customer(relay, limits=Limits(rpm=1))
+    answers = [customer.ask(SPEECHES["chat"], "demo").status for _ in range(3)]
+    assert answers == [200, 429, 429]
+    after = value(page(relay)[1], "relayd_limited_requests_total", limit="requests")
+    assert after - before == 2
 
 
 def test_streams_in_flight_are_counted(relay: Running) -> None:

@@ -67,6 +67,8 @@ class NoNotes:
     """A journal that takes everything and writes nothing down."""
 
     full = False
+    size = 4096
+    unwritten = 0
 
     def opened(self, opening: Opening) -> None: ...
 

@@ -179,10 +179,25 @@ class NotingMeter:
     def __init__(self) -> None:
         self.rules: list[str] = []
         self.attempts: list[tuple[str, str, str]] = []
+        self.happened: list[tuple[str, str]] = []
         self.translations: list[tuple[str, str, str, tuple[str, ...]]] = []
 
-    def settle(self, entry: Entry, rule: str) -> None:
+    def settle(
+        self, entry: Entry, rule: str, overhead: float | None = None, waited: float | None = None
+    ) -> None:
         self.rules.append(rule)
+
+    def retry(self, reason: str) -> None:
+        self.happened.append(("retry", reason))
+
+    def hedge(self, *, won: bool) -> None:
+        self.happened.append(("hedge", "second" if won else "first"))
+
+    def fallback(self, upstream: str) -> None:
+        self.happened.append(("fallback", upstream))
+
+    def limited(self, limit: str) -> None:
+        self.happened.append(("limited", limit))
 
     def attempt(self, upstream: str, key: str, result: str) -> None:
         self.attempts.append((upstream, key, result))

@@ -26,7 +26,18 @@ T = TypeVar("T")
 PATIENCE = 5.0
 QUIET_WITHIN = 3.0
 # What a daemon may always have running.
-OWN_TASKS = ("ledger", "probing", "watch-keys", "upkeep", "watchdog", "serve", "reload")
+OWN_TASKS = (
+    "ledger",
+    "probing",
+    "watch-keys",
+    "upkeep",
+    "watchdog",
+    "watch-loop",
+    "lookout",
+    "courier",
+    "serve",
+    "reload",
+)
 CONFIG = """\
 listen: "127.0.0.1:0"
 drain_timeout: 2s

@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from relayd.errors import BadCall
 from relayd.model import Secret
@@ -95,7 +94,7 @@ def test_an_admin_request_is_not_relayed_and_leaves_no_row() -> None:
             self.limits = limits
 
     async def knock(office: Office, nobody: Any, path: str) -> Lobby:
-        pages = Pages(CollectorRegistry(), Secret(""), Secret(""), "1", 0.0, lambda: True)
+        pages = Pages(bytes, Secret(""), [], "1", 0.0, lambda: True)
         front = Front(nobody, pages, BodyLimits(10**9), office.admin, nobody)
         for draining in (False, True):
             front.draining = draining

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from multidict import CIMultiDict
-from prometheus_client import CollectorRegistry
 
 from relayd.model import Secret
 from relayd.web.pages import Pages
@@ -17,7 +16,7 @@ LOCAL, STRANGER = "127.0.0.1", "203.0.113.9"
 
 
 def pages(token: str = "", ready: bool = True) -> Pages:
-    return Pages(CollectorRegistry(), Secret(token), Secret("admin"), "1.0", 5.0, lambda: ready)
+    return Pages(bytes, Secret(token), [Secret("admin")], "1.0", 5.0, lambda: ready)
 
 
 def status(pages: Pages, path: str, peer: str = LOCAL, method: str = "GET", **headers: str) -> int:

@@ -1,0 +1,1 @@
+"""What Prometheus sees of relayd: one catalogue, plain numbers, families when somebody scrapes."""

@@ -1,0 +1,53 @@
+"""What each part of a daemon is given of the configuration: its own few values, never the whole."""
+
+from __future__ import annotations
+
+from relayd.bookkeeping import Keeping, Terms
+from relayd.config import Config
+from relayd.config_capabilities import shipped
+from relayd.policy.calendar import Calendar
+from relayd.policy.prices import PriceBook
+from relayd.web.client import BodyLimits
+from relayd.wire.capabilities import Capabilities
+from relayd.wire.dialects import DIALECTS
+
+
+def fixed_at_start(config: Config) -> tuple[object, ...]:
+    """What a reload cannot change."""
+    limits = config.limits
+    sizes = (limits.max_header, limits.max_connections, limits.idle_timeout, limits.header_timeout)
+    return (config.listen, config.database, config.metrics.listen, config.ledger, sizes)
+
+
+def body_limits(config: Config) -> BodyLimits:
+    """The part of the limits that reading a body needs."""
+    return BodyLimits(config.limits.max_body, config.limits.body_timeout)
+
+
+def keeping(config: Config) -> Keeping:
+    """How the ledger is kept."""
+    how = config.ledger
+    return Keeping(how.interval, how.batch, how.bound, how.fsync, how.journal, how.keep)
+
+
+def terms(config: Config) -> Terms:
+    """What is asked for, and what may be had for it."""
+    return Terms(
+        {group.name: group for group in config.groups},
+        PriceBook(config.prices, config.unpriced, config.upstreams),
+        Calendar(config.timezone),
+        config.default_output,
+    )
+
+
+def capabilities(config: Config) -> Capabilities:
+    """What models take: what relayd ships, with the operator's rows over it."""
+    single = {spec.name: spec.capabilities for spec in config.upstreams if spec.capabilities}
+    resellers = {spec.name for spec in config.upstreams if DIALECTS[spec.dialect].resells}
+    return Capabilities(shipped(), config.capabilities, single, resellers)
+
+
+def url(name: tuple[str, int]) -> str:
+    """Where a socket listens, as a URL."""
+    host = f"[{name[0]}]" if ":" in name[0] else name[0]
+    return f"http://{host}:{name[1]}"

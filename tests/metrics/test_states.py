@@ -1,0 +1,123 @@
+"""How the parts stand, as a scrape shows it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from relayd.metrics.collector import Metrics
+from relayd.metrics.states import (
+    MOST_ACCOUNTS,
+    AccountState,
+    Connections,
+    LedgerState,
+    Reloads,
+    Sources,
+)
+from relayd.money import pico
+from relayd.policy.reports import STATES, DoorReport
+from tests.support.exposition import Samples
+
+
+def door(key: str, state: str, until: float | None = None) -> DoorReport:
+    return DoorReport("up", key, 1, 1, state, "", until, 2, 0, 0, None, None, None)
+
+
+def page(**sources: Any) -> Metrics:
+    return Metrics(Sources(**sources))
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return Samples(metrics.page()).value(name, **labels)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_key_is_in_one_state(state: str) -> None:
+    shown = page(doors=lambda: [door("1", state)])
+    name = "relayd_upstream_key_state"
+    told = {each: value(shown, name, upstream="up", key="1", state=each) for each in STATES}
+    assert told == {each: each == state for each in STATES}
+    up = value(shown, "relayd_upstream_key_up", upstream="up", key="1")
+    assert up == (state in ("up", "full"))
+    assert value(shown, "relayd_upstream_key_in_flight", upstream="up", key="1") == 2
+
+
+def test_a_cooldown_is_told_in_seconds_and_for_ever_is_infinite() -> None:
+    doors = [door("1", "up", 9.0), door("2", "cooling", 9.0), door("3", "refused")]
+    shown = page(doors=lambda: doors)
+    name = "relayd_upstream_key_cooldown_seconds"
+    assert [value(shown, name, upstream="up", key=key) for key in "123"] == [0, 9.0, math.inf]
+
+
+def test_connections_are_idle_or_busy_made_or_used_again() -> None:
+    shown = page(connections=lambda: [Connections("up", 3, 2, 7, 40)])
+    assert value(shown, "relayd_upstream_connections", upstream="up", state="idle") == 3
+    assert value(shown, "relayd_upstream_connections", upstream="up", state="busy") == 2
+    assert value(shown, "relayd_upstream_connections_opened_total", upstream="up") == 7
+    assert value(shown, "relayd_upstream_connections_reused_total", upstream="up") == 40
+
+
+def test_the_ledger_says_what_waits() -> None:
+    shown = page(ledger=lambda: LedgerState(5, 1.5, True, 4096, 2, 3))
+    assert value(shown, "relayd_ledger_waiting_rows") == 5
+    assert value(shown, "relayd_ledger_lag_seconds") == 1.5
+    assert value(shown, "relayd_ledger_full") == 1
+    assert value(shown, "relayd_journal_bytes") == 4096
+    assert value(shown, "relayd_journal_unwritten_lines") == 2
+    assert value(shown, "relayd_store_errors_total") == 3
+
+
+def test_a_reload_that_failed_is_seen_until_one_succeeds() -> None:
+    reloads = Reloads(read_at=100.0)
+    shown = page(reloads=lambda: reloads)
+    assert value(shown, "relayd_config_last_reload_successful") == 1
+    reloads.note(200.0, ok=False)
+    assert value(shown, "relayd_config_last_reload_successful") == 0
+    assert value(shown, "relayd_config_last_reload_success_timestamp_seconds") == 100.0
+    reloads.note(300.0, ok=True)
+    assert value(shown, "relayd_config_last_reload_successful") == 1
+    assert value(shown, "relayd_config_last_reload_success_timestamp_seconds") == 300.0
+    for result in ("success", "failure"):
+        assert value(shown, "relayd_config_reloads_total", result=result) == 1
+    assert repr(reloads) == "<Reloads 1 succeeded, 1 failed>"
+
+
+def test_an_account_without_a_balance_has_none_to_show() -> None:
+    accounts = [AccountState(1, "a", pico(2), pico(8)), AccountState(2, "b", pico(1), None)]
+    shown = page(accounts=lambda: accounts)
+    assert value(shown, "relayd_account_cost_dollars_total", account="a") == 2
+    assert value(shown, "relayd_account_balance_dollars", account="a") == 8
+    assert value(shown, "relayd_account_cost_dollars_total", account="b") == 1
+    assert value(shown, "relayd_account_balance_dollars", account="b") is None
+
+
+def test_of_many_accounts_those_that_paid_most_have_a_name_and_keep_it() -> None:
+    """A series that falls would be taken for a counter that began anew."""
+    paid = {id: id * pico(1) for id in range(1, MOST_ACCOUNTS + 11)}
+    shown = page(accounts=lambda: [AccountState(id, f"a{id}", p, None) for id, p in paid.items()])
+    name = "relayd_account_cost_dollars_total"
+    poorest = sum(range(1, 11))
+    assert value(shown, name, account="a10") is None and value(shown, name, account="a11") == 11
+    assert value(shown, name, account="other") == poorest
+    paid[1] += pico(1000)
+    assert value(shown, name, account="a1") is None
+    assert value(shown, name, account="other") == poorest + 1000
+    assert value(shown, name, account="a11") == 11
+
+
+def test_an_account_may_be_called_other() -> None:
+    accounts = [AccountState(1, "other", pico(2), None), AccountState(2, "b", pico(1), None)]
+    shown = page(accounts=lambda: accounts)
+    assert value(shown, "relayd_account_cost_dollars_total", account="other") == 2
+
+
+def test_what_runs_is_told() -> None:
+    shown = page(version="1.2.3", in_flight=lambda: 4, waiting=lambda: 1, clients=lambda: 9)
+    families = Samples(shown.page()).families
+    [build] = [family for family in families if family.name == "relayd_build_info"]
+    assert build.samples[0].labels["version"] == "1.2.3"
+    assert value(shown, "relayd_in_flight_requests") == 4
+    assert value(shown, "relayd_waiting_requests") == 1
+    assert value(shown, "relayd_client_connections") == 9
