@@ -20,7 +20,7 @@ from relayd.alerts.lookout import Lookout
 from relayd.bookkeeping import Bookkeeping
 from relayd.config import Config, ConfigProblems, load
 from relayd.embedded import EmbeddedDemo
-from relayd.logs import Logs, RequestLog
+from relayd.logs import Logs, RequestLog, set_level
 from relayd.metrics.collector import Metrics
 from relayd.metrics.states import Reloads, Sources
 from relayd.model import Secret, UpstreamSpec
@@ -79,7 +79,7 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._reloads = Reloads(time.time())
         self._logs = logs
-        self.request_log = RequestLog()
+        self.request_log = RequestLog(logs)
         self._adopt_logs(config)
         self._retired: list[Provider] = []
         self._demo: EmbeddedDemo | None = None
@@ -359,7 +359,7 @@ class Daemon:
         how = config.logs
         self.request_log.adopt(how.requests, how.sample, how.slow)
         if self._logs is not None:
-            logging.getLogger().setLevel(how.level.upper())
+            set_level(self._logs, logging.getLevelNamesMapping()[how.level.upper()])
 
     def _retire(self, providers: Iterable[Provider]) -> None:
         """Let requests in flight end with the old ones; with the last of them, their keys go."""

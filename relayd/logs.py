@@ -1,31 +1,32 @@
 """What the daemon says to its operator: one line for each request, lines of its own for the rest.
 
-Strategy: lines go to stderr, which systemd, Docker and terminals all take. A queue with a bound and
-a thread stand between, so that a disk that is full or a pipe that nobody reads costs lines, and
-never a request; lines that were lost are counted. A line about a request is made of its row in the
-usage log, which holds no prompt, no key and no token; what a client chose (a model's name) is cut
-and made printable. Under journald a line begins with its priority and has no time: the journal has
-its own.
+Strategy: lines go to stderr, which systemd, Docker and terminals all take. They are made at once
+and put into a queue with a bound; a thread writes what came within a tenth of a second in one
+piece. So a disk that is full or a pipe that nobody reads costs lines, and never a request; lines
+that were lost are counted. A line about a request is made of its row in the usage log, which holds
+no prompt, no key and no token; what a client chose (a model's name) is cut and made printable.
+Under journald a line begins with its priority and has no time: the journal has its own.
 """
 
 from __future__ import annotations
 
 import logging
-import queue
 import sys
+import threading
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
-from typing import IO, Any, Final, Literal
+from typing import IO, Final, Literal
 
 import orjson
 
 from relayd.model import Entry
 
 log = logging.getLogger("relayd")
-requests_log = logging.getLogger("relayd.requests")
 
 LINES_WAITING: Final = 10_000
+GATHERED: Final = 0.1  # seconds that a line may wait for others
+ENDING: Final = 5.0  # seconds that the last lines may take
 LONGEST_VALUE: Final = 200
 PRIORITIES: Final = {
     logging.DEBUG: 7,
@@ -45,14 +46,18 @@ class RequestLog:
     """Says one line about each request that is to be told.
 
     Arguments:
+        logs: where lines go; None where nobody reads any.
         which: all, those that did not end well, or none.
         sample: the share that is told of those that went well.
         slow: seconds from which a request is told whatever the share, as a warning; 0 is never.
     """
 
-    __slots__ = ("_due", "_sample", "_slow", "_which")
+    __slots__ = ("_due", "_logs", "_sample", "_slow", "_which")
 
-    def __init__(self, which: Which = "all", sample: float = 1.0, slow: float = 0.0) -> None:
+    def __init__(
+        self, logs: Logs | None, which: Which = "all", sample: float = 1.0, slow: float = 0.0
+    ) -> None:
+        self._logs = logs
         self._due = 1.0  # what is told is spread evenly, and the first one is
         self.adopt(which, sample, slow)
 
@@ -65,15 +70,17 @@ class RequestLog:
 
     def tell(self, entry: Entry) -> None:
         """Say what became of a request, if it is to be told."""
-        if self._which == "none":
+        logs = self._logs
+        if self._which == "none" or logs is None:
             return
         slow = bool(self._slow) and entry.duration >= self._slow
         if entry.outcome in _GOOD and not slow:
             if self._which == "failed" or not self._is_due():
                 return
         level = logging.WARNING if slow else logging.INFO
-        if requests_log.isEnabledFor(level):
-            requests_log.log(level, "request", extra={"fields": fields(entry, slow=slow)})
+        if level >= logs.level:
+            ended = entry.started_at + entry.duration
+            logs.put(logs.lines.made(level, ended, "request", fields(entry, slow=slow)))
 
     def _is_due(self) -> bool:
         """Whether it is the turn of one that went well."""
@@ -121,7 +128,7 @@ def printable(text: str) -> str:
 
 
 class Lines(logging.Formatter):
-    """Makes a line of a record.
+    """Makes lines.
 
     Arguments:
         form: for people, or JSON.
@@ -132,88 +139,104 @@ class Lines(logging.Formatter):
         super().__init__()
         self._form = form
         self._journald = journald
+        self._second = (-1, "")  # the last one that was written as text
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        prefix = f"<{PRIORITIES.get(record.levelno, 6)}>" if self._journald else ""
-        said: Mapping[str, object] = getattr(record, "fields", {})
-        line = self._as_json(record, said) if self._form == "json" else self._as_text(record, said)
-        return prefix + line
+        """The line of a record."""
+        said = record.getMessage()
+        if not record.exc_info:
+            return self.made(record.levelno, record.created, said, {})
+        trace = self.formatException(record.exc_info)
+        if self._form == "json":
+            return self.made(record.levelno, record.created, said, {"exception": trace})
+        return self.made(record.levelno, record.created, f"{said}\n{trace}", {})
 
-    def _as_json(self, record: logging.LogRecord, said: Mapping[str, object]) -> str:
-        document: Fields = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **said,
-        }
-        if record.exc_info:
-            document["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(document, default=str).decode()
-
-    def _as_text(self, record: logging.LogRecord, said: Mapping[str, object]) -> str:
-        words = [record.levelname.lower()]
+    def made(self, level: int, moment: float, said: str, more: Mapping[str, object]) -> str:
+        """A line: `moment` in Unix seconds, and what is known besides the words."""
+        name = logging.getLevelName(level).lower()
+        if self._form == "json":
+            when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+            document = {"time": when, "level": name, "message": said, **more}
+            line = orjson.dumps(document, default=str).decode()
+        else:
+            values = [f" {key}={_shown(value)}" for key, value in more.items()]
+            line = f"{name} {said}{''.join(values)}"
+            if not self._journald:
+                line = f"{self._time(moment)} {line}"
         if not self._journald:
-            moment = datetime.fromtimestamp(record.created).astimezone()
-            words.insert(0, f"{moment:%Y-%m-%d %H:%M:%S}")
-        words.append(record.getMessage())
-        words += [f"{name}={_shown(value)}" for name, value in said.items()]
+            return line
         # journald takes each line for a message: a stack trace stays one.
-        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        text = " ".join(words) + trace
-        return text.replace("\n", " | ") if self._journald else text
+        return f"<{PRIORITIES.get(level, 6)}>" + line.replace("\n", " | ")
+
+    def _time(self, moment: float) -> str:
+        second = int(moment)
+        if second != self._second[0]:
+            local = datetime.fromtimestamp(second).astimezone()
+            self._second = (second, f"{local:%Y-%m-%d %H:%M:%S}")
+        return self._second[1]
 
 
-class Outlet(QueueHandler):
-    """Puts records into the queue; one that has no room is counted in `lost`."""
+class Logs(logging.Handler):
+    """The way of all lines to stderr. Made by `set_up`; `close` writes what waits.
 
-    def __init__(self, waiting: queue.Queue[Any]) -> None:
-        super().__init__(waiting)
-        self.lost = 0
+    Arguments:
+        lines: makes them.
+        stream: takes them.
+    """
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Put it into the queue, or count it."""
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self.lost += 1
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """As it is: it stays in this process, and the thread formats it, stack trace and all."""
-        return record
-
-
-class Writer(logging.StreamHandler[IO[str]]):
-    """Writes lines, in the queue's thread; `lost` counts those that could not be written."""
-
-    lost = 0
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        """Count it; there is nowhere to tell of it but the metrics."""
-        self.lost += 1
-
-
-class Logs:
-    """The way of all lines to stderr. Made by `set_up`; `close` writes what waits."""
-
-    def __init__(self, outlet: Outlet, writer: Writer, listener: QueueListener) -> None:
-        self._outlet = outlet
-        self._writer = writer
-        self._listener = listener
-        listener.start()
+    def __init__(self, lines: Lines, stream: IO[str]) -> None:
+        super().__init__()
+        self.lines = lines
+        self.lost = 0  # lines that were not written, since the start
+        self._stream = stream
+        self._waiting: deque[str] = deque()
+        self._some = threading.Event()
+        self._ending = threading.Event()
+        self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
+        self._writer.start()
 
     def __repr__(self) -> str:
         return f"<Logs lost={self.lost}>"
 
-    @property
-    def lost(self) -> int:
-        """Lines that were not written, since the start."""
-        return self._outlet.lost + self._writer.lost
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record of the library's."""
+        self.put(self.lines.format(record))
+
+    def put(self, line: str) -> None:
+        """Take a line; one that finds no room is lost, and counted."""
+        if len(self._waiting) >= LINES_WAITING:
+            self.lost += 1
+            return
+        self._waiting.append(line)
+        if not self._some.is_set():
+            self._some.set()
 
     def close(self) -> None:
-        """Write what waits, and let go of the loggers."""
-        logging.getLogger().removeHandler(self._outlet)
-        self._listener.stop()
+        """Write what waits, and take no more records."""
+        logging.getLogger().removeHandler(self)
+        self._ending.set()
+        self._some.set()
+        self._writer.join(ENDING)
+        super().close()
+
+    def _write_on(self) -> None:
+        while not self._ending.is_set():
+            self._some.wait()
+            self._ending.wait(GATHERED)
+            self._some.clear()
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        waiting = self._waiting
+        lines = [waiting.popleft() for _ in range(len(waiting))]
+        if not lines:
+            return
+        try:
+            self._stream.write("\n".join(lines) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):  # full, or closed: there is nowhere to tell of it
+            self.lost += len(lines)
 
 
 def set_up(
@@ -224,16 +247,20 @@ def set_up(
     stream: IO[str] | None = None,
 ) -> Logs:
     """Send all lines of `level` and above to stderr from now on."""
-    waiting: queue.Queue[Any] = queue.Queue(LINES_WAITING)
-    outlet, writer = Outlet(waiting), Writer(stream or sys.stderr)
-    writer.setFormatter(Lines(form, journald=journald))
+    logs = Logs(Lines(form, journald=journald), stream or sys.stderr)
     root = logging.getLogger()
     for handler in list(root.handlers):
         root.removeHandler(handler)
-    root.addHandler(outlet)
-    root.setLevel(level)
+    root.addHandler(logs)
+    set_level(logs, level)
+    return logs
+
+
+def set_level(logs: Logs, level: int) -> None:
+    """Leave out what is below `level`."""
+    logs.setLevel(level)
+    logging.getLogger().setLevel(level)
     logging.getLogger("asyncio").setLevel(max(level, logging.WARNING))
-    return Logs(outlet, writer, QueueListener(waiting, writer))
 
 
 def _rounded(seconds: float | None) -> float | None:

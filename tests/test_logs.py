@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-import queue
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from relayd import logs
-from relayd.logs import LINES_WAITING, LONGEST_VALUE, Lines, Logs, Outlet, RequestLog
+from relayd.logs import LINES_WAITING, LONGEST_VALUE, Lines, Logs, RequestLog
 from relayd.model import Entry, Usage
 
 SERVED = Entry(
@@ -66,7 +66,7 @@ def _loggers_as_before() -> Iterator[None]:
 
 def test_a_request_is_one_line_for_people() -> None:
     told = Told()
-    RequestLog().tell(SERVED)
+    RequestLog(told.logs).tell(SERVED)
     [line] = told.lines()
     assert line.split(" ", 2)[2] == (
         "info request id=req_1 status=200 outcome=ok op=generate model=fast format=chat"
@@ -78,7 +78,7 @@ def test_a_request_is_one_line_for_people() -> None:
 
 def test_and_one_document_for_programs() -> None:
     told = Told("json")
-    RequestLog().tell(FAILED)
+    RequestLog(told.logs).tell(FAILED)
     [line] = told.lines()
     said = orjson.loads(line)
     assert (said["level"], said["message"], said["error"]) == ("info", "request", "upstream_500")
@@ -87,7 +87,7 @@ def test_and_one_document_for_programs() -> None:
 
 def test_under_journald_a_line_has_a_priority_and_no_time_and_a_trace_stays_one_line() -> None:
     told = Told(journald=True)
-    RequestLog(slow=1.0).tell(SERVED)
+    RequestLog(told.logs, slow=1.0).tell(SERVED)
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:
@@ -109,7 +109,7 @@ def test_a_trace_is_told_in_json_too() -> None:
 
 def test_what_a_client_chose_can_do_no_harm_in_a_terminal() -> None:
     told = Told()
-    RequestLog().tell(replace(SERVED, model_asked="a b\x1b[31m\n" + "x" * 999))
+    RequestLog(told.logs).tell(replace(SERVED, model_asked="a b\x1b[31m\n" + "x" * 999))
     [line] = told.lines()
     assert f" model=a?b?[31m?{'x' * (LONGEST_VALUE - 9)}~ " in line
 
@@ -119,7 +119,7 @@ def test_what_a_client_chose_can_do_no_harm_in_a_terminal() -> None:
 )
 def test_which_requests_have_a_line(which: logs.Which, told: list[Entry]) -> None:
     listening = Told()
-    log = RequestLog(which)
+    log = RequestLog(listening.logs, which)
     log.tell(SERVED)
     log.tell(FAILED)
     assert len(listening.lines()) == len(told)
@@ -127,7 +127,7 @@ def test_which_requests_have_a_line(which: logs.Which, told: list[Entry]) -> Non
 
 def test_of_those_that_went_well_a_share_is_told_evenly_and_of_the_others_all() -> None:
     listening = Told()
-    log = RequestLog(sample=0.25)
+    log = RequestLog(listening.logs, sample=0.25)
     for _ in range(100):
         log.tell(SERVED)
     log.tell(FAILED)
@@ -137,7 +137,7 @@ def test_of_those_that_went_well_a_share_is_told_evenly_and_of_the_others_all() 
 
 def test_none_of_those_that_went_well_but_the_slow_ones() -> None:
     listening = Told()
-    log = RequestLog(sample=0.0, slow=3.0)
+    log = RequestLog(listening.logs, sample=0.0, slow=3.0)
     log.tell(SERVED)
     for _ in range(3):
         log.tell(SERVED)
@@ -148,16 +148,34 @@ def test_none_of_those_that_went_well_but_the_slow_ones() -> None:
 
 def test_a_level_above_leaves_lines_out() -> None:
     listening = Told()
-    logging.getLogger().setLevel(logging.ERROR)
-    RequestLog().tell(FAILED)
+    logs.set_level(listening.logs, logging.ERROR)
+    RequestLog(listening.logs).tell(FAILED)
+    logs.log.warning("nor this")
     assert listening.lines() == []
 
 
+def test_where_nobody_reads_nothing_is_told() -> None:
+    RequestLog(None).tell(SERVED)
+
+
 def test_lines_that_find_no_room_are_lost_and_counted() -> None:
-    outlet = Outlet(queue.Queue(2))
-    for number in range(5):
-        outlet.handle(logging.LogRecord("relayd", logging.INFO, "", 0, str(number), (), None))
-    assert outlet.lost == 3 and LINES_WAITING > 1000
+    """Who reads has stopped: the writer waits, and nobody else does."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Stuck(io.StringIO):
+        def write(self, text: str) -> int:
+            begun.set()
+            go_on.wait(5)
+            return len(text)
+
+    told = logs.set_up(stream=Stuck())
+    told.put("first")
+    assert begun.wait(5)
+    for _ in range(LINES_WAITING + 3):
+        told.put("x")
+    assert told.lost == 3
+    go_on.set()
+    told.close()
 
 
 def test_a_disk_that_is_full_costs_lines_and_nothing_else() -> None:
@@ -167,7 +185,7 @@ def test_a_disk_that_is_full_costs_lines_and_nothing_else() -> None:
 
     told = logs.set_up(stream=Full())
     for _ in range(3):
-        RequestLog().tell(SERVED)
+        RequestLog(told).tell(SERVED)
     told.close()
     assert told.lost == 3 and repr(told) == "<Logs lost=3>"
 
