@@ -5,13 +5,16 @@ A module imports only from the floors below its own; `make check` proves it.
     6  cli, daemon      commands and printing; the composition root that builds, serves, drains
     5  web/             the inbound side: routes, limits, credentials, model lists, metrics page
     4  relay            THE STORY of one request: admit, choose, open, relay, settle
+       crossing         one attempt in another format than the client's
     3  upstream/        the outbound HTTP of the hot path: pool and llhttp connection
        ledger/          the usage log, written behind in batches
        store/           accounts, keys and usage rows in SQLite, behind Protocols
-       metrics          every metric in one list
+       metrics/         every metric in one catalogue, counted in plain numbers
+       alerts/          what is wrong, told to webhooks
        demo/            the embedded fake provider, whose model names pick misbehaviours
     2  config           YAML to frozen records, all problems at once
-    1  wire/            PURE: the four formats, their paths, streams and dialects
+    1  wire/            PURE: the four formats, their paths, streams and dialects; `neutral`,
+                        `parts` and `events` are the hub that they are translated through
        policy/          PURE: who may, and which upstream; `now` is an argument
     0  model, errors    the nouns, and whose fault it is
 
