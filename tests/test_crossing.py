@@ -157,8 +157,9 @@ def test_a_request_that_is_written_is_kept_without_its_history() -> None:
 
 
 def test_replies_name_the_model_as_the_operator_has_it() -> None:
-    for word, name in (("asked", "m"), ("upstream", "theirs")):
-        translator = Translator(Translating(model_in_replies=word))  # type: ignore[arg-type]
+    asked, upstream = Translating(), Translating(model_in_replies="upstream")
+    for terms, name in ((asked, "m"), (upstream, "theirs")):
+        translator = Translator(terms)
         place = lease("messages")
         place.model = "theirs"
         found = crossing_of(translation("chat", translator=translator), place)

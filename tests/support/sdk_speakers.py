@@ -8,6 +8,7 @@ the same for all four, so that a test can be about a crossing rather than about 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -58,7 +59,7 @@ class Heard:
     turn: Any = None
 
 
-class Speaker:
+class Speaker(ABC):
     """One conversation.
 
     Arguments:
@@ -76,13 +77,13 @@ class Speaker:
         self.history: list[Any] = []
 
     @staticmethod
+    @abstractmethod
     def connect(url: str, key: str) -> Any:
         """A client of the SDK that tries once, and keeps no connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def say(self, text: str) -> None:
         """The user says something."""
-        raise NotImplementedError
 
     def ask(self, *, stream: bool, limit: int = 500) -> Heard:
         """Ask for the next turn, and keep it in the history."""
@@ -90,25 +91,25 @@ class Speaker:
         self.keep(heard)
         return heard
 
+    @abstractmethod
     def whole(self, limit: int) -> Heard:
         """Ask for a whole reply."""
-        raise NotImplementedError
 
+    @abstractmethod
     def streamed(self, limit: int) -> Heard:
         """Ask for a stream, gathered by the SDK."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shaped(self, shape: type[BaseModel]) -> Any:
         """Ask for an answer of that shape, as the SDK parses it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keep(self, heard: Heard) -> None:
         """Put what was heard into the history."""
-        raise NotImplementedError
 
+    @abstractmethod
     def results(self, calls: list[Called], result: str) -> None:
         """Every call came to `result`."""
-        raise NotImplementedError
 
 
 class ChatSpeaker(Speaker):
