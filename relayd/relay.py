@@ -257,7 +257,8 @@ class Relay:
             rest = attempts.failed(problem, self._clock())
             if rest is None:
                 return attempt, problem
-            self._meter.retry(problem.code)
+            if said is problem:  # else an upstream was passed over: that is no further attempt
+                self._meter.retry(problem.code)
             if rest:
                 await asyncio.sleep(rest)
 

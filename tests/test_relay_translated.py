@@ -115,6 +115,7 @@ def test_a_failure_is_repeated_where_it_was_when_nobody_else_has_words() -> None
         assert asked(stage) == [2, 0]
         assert ("chat", "messages", "refused", ()) in stage.meter.translations
         assert (stage.row.upstream, stage.row.attempts, stage.row.format_out) == ("up", 2, "chat")
+        assert [what for what, _ in stage.meter.happened] == ["retry"]
         ended_well(stage)
 
     run(work)
