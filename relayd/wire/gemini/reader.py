@@ -9,7 +9,6 @@ which any may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from relayd.wire.blocks import Blocks
@@ -21,13 +20,14 @@ from relayd.wire.events import (
     Events,
     Failure,
     Finish,
-    Reason,
     Start,
 )
 from relayd.wire.facts import error_text, objects, parsed, section, text
 from relayd.wire.gemini import reply
+from relayd.wire.gemini.alike import Alike
 from relayd.wire.gemini.grounding import Said
 from relayd.wire.gemini.pieces import logprobs_of, whole
+from relayd.wire.gemini.reasons import FAULTS, REASONS
 from relayd.wire.parts import (
     Carrier,
     Document,
@@ -39,36 +39,6 @@ from relayd.wire.parts import (
 )
 from relayd.wire.passthrough import merge_counts
 
-REASONS: Final[Mapping[str, Reason]] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
-    "SAFETY": "filter",
-    "RECITATION": "filter",
-    "LANGUAGE": "filter",
-    "OTHER": "filter",
-    "BLOCKLIST": "filter",
-    "PROHIBITED_CONTENT": "filter",
-    "SPII": "filter",
-    "IMAGE_SAFETY": "filter",
-    "IMAGE_PROHIBITED_CONTENT": "filter",
-    "IMAGE_OTHER": "filter",
-    "IMAGE_RECITATION": "filter",
-    "NO_IMAGE": "filter",
-    "ESCALATION": "filter",
-    "MODEL_ARMOR": "filter",
-    "PUP_LIMITED_DISABLED": "filter",
-}
-# The model's own faults: an error where nothing was said, the end of what was said elsewhere.
-FAULTS: Final = frozenset(
-    {
-        "MALFORMED_FUNCTION_CALL",
-        "UNEXPECTED_TOOL_CALL",
-        "MALFORMED_RESPONSE",
-        "MISSING_THOUGHT_SIGNATURE",
-        "TOO_MANY_TOOL_CALLS",
-    }
-)
 COUNTED_EVERY: Final = 128  # chunks: nearly all have counts, and reading them takes time
 _REPLY: Final = frozenset(
     {"candidates", "usageMetadata", "modelVersion", "responseId", "promptFeedback"}
@@ -116,6 +86,7 @@ class GeminiReader:
     """Reads one Gemini reply."""
 
     __slots__ = (
+        "_alike",
         "_blocks",
         "_choices",
         "_chunks",
@@ -128,6 +99,7 @@ class GeminiReader:
     )
 
     def __init__(self) -> None:
+        self._alike = Alike()
         self._blocks = Blocks()
         self._choices: dict[int, _Choice] = {}
         self._counts: dict[str, Any] = {}
@@ -142,13 +114,23 @@ class GeminiReader:
 
     def read(self, name: bytes, data: bytes) -> Events:
         """The events of one chunk."""
+        alike, choice = self._alike, self._first
+        more = alike.said(data)
+        if more and choice is not None:
+            choice.said.add(more)
+            self._chunks += 1
+            delta = Delta(choice.open, more)
+            return [delta] if self._chunks % COUNTED_EVERY else [delta, *self._counted()]
         if self._ended or self._blocks.failed:
             return []
+        self._catch_up()
         value = parsed(data)
         if value is not None:
             said = self._more(value)
             if said is not None:
+                alike.learn(data, said.text)
                 return [said]
+            alike.forget()
             self._chunk(value)
         elif data.strip() == b"[DONE]":  # not Google's, but there are hosts that end so
             return self.end()
@@ -166,6 +148,8 @@ class GeminiReader:
         if self._ended or self._blocks.failed:
             return self._blocks.take()
         self._ended = True
+        self._catch_up()
+        self._alike.forget()
         for index, choice in self._choices.items():
             self._close(index, choice)
         self._count()
@@ -214,6 +198,17 @@ class GeminiReader:
             return False
         self._last = usage
         return True
+
+    def _counted(self) -> Events:
+        self._catch_up()
+        self._count()
+        return self._blocks.take()
+
+    def _catch_up(self) -> None:
+        """Read the counts of the chunks that were only cut."""
+        raw, self._alike.usage = self._alike.usage, b""
+        if raw:
+            self._last = parsed(raw) or self._last
 
     # --- one chunk ------------------------------------------------------------------------------
 
