@@ -6,6 +6,8 @@ VENV ?= .venv
 UV ?= uv
 CONFIG ?= config.yaml
 FILE ?=
+BASE ?=
+KEY ?=
 WORKERS ?= auto
 ARGS ?=
 
@@ -16,10 +18,10 @@ TYPED = $(wildcard relayd tests benchmarks grafana)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench wire outage cost metrics sustain rollup kill-test dashboards lock clean
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench seeds wire outage cost metrics sustain uploads rollup kill-test dashboards clients programs client-docs lock clean
 
 help: ## this table
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(RUNTIME_STAMP) ## .venv with relayd in it
 
@@ -29,11 +31,14 @@ demo: $(RUNTIME_STAMP) ## the relay with a fake provider behind it: a URL, a key
 serve: $(RUNTIME_STAMP) ## the relay with your providers (CONFIG=config.yaml)
 	@$(BIN)/relayd serve --config $(CONFIG) $(ARGS)
 
+# Bytecode is written even where the environment forbids it: pytest keeps its rewritten assertions there. Files go in the order of
+# their names, so that the many small ones of tests/wire come last and no worker waits for the other.
 test: $(DEV_STAMP) ## the tests, about three minutes on two cores (ARGS="-k stream" picks some)
-	@$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist loadfile $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the slow ones (none at all is no failure)
-	@$(BIN)/python -m pytest -m slow $(ARGS) || [ $$? -eq 5 ]
+	@$(BIN)/python -m benchmarks.clients fetch || echo "no Node SDKs: their tests are skipped"
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m slow $(ARGS) || [ $$? -eq 5 ]
 
 check: lint types floors ## lint, format, types, the floors of the house
 
@@ -54,6 +59,9 @@ coverage: $(DEV_STAMP) ## lines and branches that the tests reach; wire and poli
 fidelity: $(DEV_STAMP) ## recorded traffic, passed and translated (FILE=traffic.jsonl.gz, ARGS=--all)
 	@$(BIN)/python -m benchmarks.fidelity $(FILE) $(ARGS)
 
+seeds: $(DEV_STAMP) ## every request of the seed pages; of another relay with BASE=URL KEY=KEY
+	@SEEDS_KEY="$(KEY)" $(BIN)/python -m benchmarks.seeds --base "$(BASE)" $(ARGS)
+
 bench: $(DEV_STAMP) ## the benchmark beside nginx (benchmarks/README.md)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -72,6 +80,9 @@ metrics: $(DEV_STAMP) ## what the metrics cost a request, and a scrape
 sustain: $(DEV_STAMP) ## 1,000 paid requests/s for 5 minutes (ARGS="--seconds 30 --rate 500")
 	@$(BIN)/python -m benchmarks.sustain $(ARGS)
 
+uploads: $(DEV_STAMP) ## what a form of 50 MB, and 50 MB of sound, take up (ARGS="--size 200")
+	@$(BIN)/python -m benchmarks.uploads $(ARGS)
+
 rollup: $(DEV_STAMP) ## how long reports over a year of 50 million requests take
 	@$(BIN)/python -m benchmarks.rollup $(ARGS)
 
@@ -82,11 +93,20 @@ dashboards: $(DEV_STAMP) ## every query of the dashboards on a real Prometheus, 
 	@.ci/prometheus || echo "no Prometheus: its tests are skipped"
 	@$(BIN)/python -m pytest tests/grafana $(ARGS)
 
+clients: $(DEV_STAMP) ## the SDKs of Python and Node against every format, as a table (ARGS=--no-node)
+	@$(BIN)/python -m benchmarks.clients matrix $(ARGS)
+
+programs: $(DEV_STAMP) ## Claude Code, Codex and others, installed and run (ARGS="codex llm" picks some)
+	@$(BIN)/python -m benchmarks.clients programs $(ARGS)
+
+client-docs: $(DEV_STAMP) ## renew docs/clients.md
+	@$(BIN)/relayd clients docs > docs/clients.md
+
 lock: ## renew the pinned requirements (needs uv)
 	@.ci/lock $(UV)
 
 clean: ## remove the virtual environment and everything that was generated
-	@rm -rf $(VENV) build dist relayd.egg-info .coverage .coverage.* htmlcov .prometheus
+	@rm -rf $(VENV) build dist relayd.egg-info .coverage .coverage.* htmlcov .prometheus .clients
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -79,12 +79,13 @@ def main() -> int:
     for number in range(20):
         for name in FORMATS:
             for upstream in range(10):
-                requests.settle(entry(name, f"up{upstream}"), f"model{number}", 0.0003, None)
+                requests.settle(entry(name, f"up{upstream}"), f"model{number}")
     row = entry("chat", "up1")
 
     def record() -> None:
         for _ in range(REQUESTS):
-            requests.settle(row, "model1", 0.0003, None)
+            requests.settle(row, "model1")
+            requests.overhead("chat", 0.0003)
             requests.attempt("up1", "key1", "ok")
 
     def scrape() -> None:

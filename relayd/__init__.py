@@ -4,8 +4,12 @@ A module imports only from the floors below its own; `make check` proves it.
 
     6  cli, daemon      commands and printing; the composition root that builds, serves, drains
     5  web/             the inbound side: routes, limits, credentials, model lists, metrics page
-    4  relay            THE STORY of one request: admit, choose, open, relay, settle
-       crossing         one attempt in another format than the client's
+    4  realtime         the story of one realtime session, which is a tunnel with books
+       relay, asking    THE STORY of one request: admit, choose, open, relay, settle; the loop over
+                        upstreams
+       followups        requests for what an upstream keeps; `passing`: for what nobody knows here
+       attempt          one upstream asked once; `crossing`: in another format than the client's,
+                        `drawing`: with a picture on one side
     3  upstream/        the outbound HTTP of the hot path: pool and llhttp connection
        ledger/          the usage log, written behind in batches
        store/           accounts, keys and usage rows in SQLite, behind Protocols

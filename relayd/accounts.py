@@ -10,8 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Endpoint = Literal["chat", "embeddings", "images", "audio", "realtime"]
-ENDPOINTS: tuple[Endpoint, ...] = ("chat", "embeddings", "images", "audio", "realtime")
+Endpoint = Literal["chat", "embeddings", "images", "audio", "realtime", "passthrough"]
+ENDPOINTS: tuple[Endpoint, ...] = (
+    "chat",
+    "embeddings",
+    "images",
+    "audio",
+    "realtime",
+    "passthrough",
+)
 
 # What happens to the bill of a reply whose client left before its end: an estimate of what was
 # produced; wait for the upstream's own count; or nothing.
@@ -65,6 +72,7 @@ class Group:
         drain: seconds to wait for the true usage, with `drain`.
         lenient: whether a translation leaves out what the other format cannot say, rather than
             refuse it; None is as the configuration has it for all.
+        hide_endpoints: an endpoint that is not allowed does not exist, rather than being forbidden.
     """
 
     name: str
@@ -79,6 +87,7 @@ class Group:
     leaving: Leaving = "estimate"
     drain: float = 30.0
     lenient: bool | None = None
+    hide_endpoints: bool = False
 
 
 DEFAULT_GROUP = Group("default")

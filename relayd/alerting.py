@@ -38,9 +38,9 @@ class AlertRules:
 
 
 class Condition(NamedTuple):
-    """Something that is wrong."""
+    """Something that is wrong; a `test` only tries the way to a webhook."""
 
-    kind: Kind
+    kind: Kind | Literal["test"]
     subject: str
     severity: Severity
     text: str

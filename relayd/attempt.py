@@ -2,34 +2,42 @@
 
 An attempt opens a connection (or takes an idle one), sends, and waits for the exchange to end; a
 whole reply is judged before anybody else sees it. `run` returns what went wrong, or None: the relay
-then finishes the reply, or asks somebody else. A race (hedging) runs two attempts of one request:
-whichever answers first claims the client, and the other is given up, wherever it stands.
+then finishes the reply, or asks somebody else. Another attempt may run beside it (`race`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from functools import partial
+from time import monotonic
 from typing import NamedTuple
 
 from relayd.call import Call, Client
-from relayd.crossing import Answer, Crossing, crossing_of, unreadable, unstreamed
+from relayd.chorus import Chorus
+from relayd.crossing import Answer, Crossing, crossing_of, unstreamed
+from relayd.drawing import drawing_of
 from relayd.errors import BadCall, BadReply, RelayError
 from relayd.forward import Exchange
-from relayd.judge import OUR_CREDENTIAL, TRY_ELSEWHERE, Verdict, first_event_error, judge
+from relayd.judge import Verdict, first_event_error, judge
 from relayd.policy.keys import Caller
 from relayd.policy.lease import Lease
+from relayd.race import Race
+from relayd.sending import Post, Sending
 from relayd.sides import RawHeaders
-from relayd.tasks import child
+from relayd.tracing import AttemptSpan
 from relayd.translation import Translation, Translator
 from relayd.upstream.connection import Connection, StaleConnection
 from relayd.upstream.provider import Outlet, Provider
 from relayd.watch import Watch
 from relayd.wire import headers as wire_headers
-from relayd.wire import limits, params
+from relayd.wire import limits, reply_head
 from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
+from relayd.wire.passthrough import EVENT_STREAM
 from relayd.wire.pipe import Pipe
+from relayd.wire.refused import unreadable
 from relayd.wire.transcode import may_be_read
 
 STALE_WINDOW = 1.0  # seconds after sending in which a closed connection is taken for a stale one
@@ -58,15 +66,17 @@ class Place(NamedTuple):
         self.lease.leave(now)
 
 
-class Lost(RelayError):
-    """Another attempt was faster. Nobody is to blame, and nobody reads this."""
-
-    default_code = "lost_race"
-
-
 class _Unreadable(RelayError):
     """The upstream refused the request for state in it that it cannot read: it is asked once more
     without, at once, and nobody is to blame."""
+
+
+class _Refused(RelayError):
+    """A stream ended as no answer before any of it went out: it is told as a whole reply."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__("The upstream's answer is none.")
+        self.answer = answer
 
 
 class Attempt:
@@ -81,10 +91,12 @@ class Attempt:
 
     __slots__ = (
         "_asked",
+        "_chorus",
         "_head",
         "_race",
         "_watch",
         "_whole_headers",
+        "asked_at",
         "crossing",
         "exchange",
         "failed",
@@ -94,6 +106,7 @@ class Attempt:
         "provider",
         "repeats",
         "reply_headers",
+        "span",
         "spoken",
         "upstream_id",
         "verdict",
@@ -104,7 +117,7 @@ class Attempt:
         asked: Asked,
         place: Place,
         watch: Watch,
-        race: Race | None = None,
+        race: Race[Attempt] | None = None,
     ) -> None:
         self._asked = asked
         self._race = race
@@ -115,16 +128,20 @@ class Attempt:
         self.crossing: Crossing | None = None
         self.observer: Pipe | None = None
         if asked.translation is not None:
-            self.crossing = crossing_of(asked.translation, self.lease)
+            way = drawing_of(asked.translation, self.lease)
+            self.crossing = way or crossing_of(asked.translation, self.lease)
         if self.crossing is not None:
             self.spoken = self.crossing.spoken
         elif head.stream:
             self.observer = FORMATS[self.spoken].sniffer(head)
-        self.exchange = Exchange(asked.client, self.observer, self, watch)
+        self._begin_anew()
         self.verdict: Verdict | None = None
         self.problem: RelayError | None = None  # of a reply whose client had left
         self.failed = False  # it has ended in a failure that is told already; who comes next?
         self.upstream_id = ""
+        self.asked_at = 0.0  # on the fine clock: when the request had been written
+        self._chorus: Chorus | None = None
+        self.span: AttemptSpan | None = None  # where the request is traced
         self.repeats = 0  # asked again at once, without the state that the upstream could not read
         self._whole_headers: RawHeaders | None = None  # those of a reply that was made anew
         # What the reply's head says beside the upstream's own: which model answered, after how
@@ -137,7 +154,10 @@ class Attempt:
     @property
     def status(self) -> int:
         """The reply's status, as the operator wants it to be taken."""
-        status, remapped = self.exchange.status, self.lease.spec.edits.statuses
+        return self._taken_for(self.exchange.status)
+
+    def _taken_for(self, status: int) -> int:
+        remapped = self.lease.spec.edits.statuses
         return dict(remapped).get(status, status) if remapped else status
 
     @property
@@ -154,23 +174,46 @@ class Attempt:
                 if translation is not None and not await self._prepare(translation):
                     return None
                 request = self._request(outlet)
-                connection = outlet.client.reuse(request, self.exchange)
+                connection = outlet.client.reuse(request.pieces, self.exchange, request.upload)
+                self.asked_at = self.asked_at or monotonic()  # connecting is not our own work
                 if connection is None:
                     connection = await self._connect(outlet, request)
-                del request  # it may be a copy of a large body, and the reply takes its time
                 self.exchange.attach(connection)
+                self._begin_chorus(outlet, request.pieces)
+                del request  # it may be a copy of a large body, and the reply takes its time
                 problem = await self.exchange.done
                 if problem is not None and self._is_stale(problem):
                     self._begin_anew()
                     self.exchange.attach(await self._connect(outlet, self._request(outlet)))
                     problem = await self.exchange.done
+                if isinstance(problem, _Refused):
+                    self.claim(problem.answer.verdict.status)
+                    self._take(problem.answer)
+                    return None
                 if problem is None and not self.exchange.started:
-                    problem = self._judge()
+                    problem = self._judge(await self._others())
                 if not isinstance(problem, _Unreadable):
                     return problem
                 self.repeats += 1
         except RelayError as exc:  # no connection came about, or the upstream has no words for it
             return exc
+        finally:
+            if self._chorus is not None:
+                self._chorus.abort()
+
+    def _begin_chorus(self, outlet: Outlet, request: list[bytes | memoryview]) -> None:
+        """Ask the same as often as it takes, where one reply is not all of it."""
+        crossing, lease = self.crossing, self.lease
+        if crossing is not None and crossing.copies > 1:
+            open_ = partial(outlet.client.open, request, connect_timeout=lease.timeouts.connect)
+            times, largest = crossing.copies - 1, crossing.largest_reply
+            self._chorus = Chorus(times, open_, self._watch, largest)
+            self._chorus.start(lease.door.key.limits)
+
+    async def _others(self) -> Sequence[Exchange]:
+        """The replies of the chorus; none where the first says enough. Raises RelayError."""
+        said_no = self._chorus is None or self.exchange.status >= 400
+        return () if said_no or self._chorus is None else await self._chorus.replies()
 
     async def _prepare(self, translation: Translation) -> bool:
         """Say the request anew: in the upstream's format, or without what is sealed for others.
@@ -197,8 +240,17 @@ class Attempt:
 
     def _begin_anew(self) -> None:
         largest = None if self.crossing is None else self.crossing.largest_reply
-        client = self._asked.client
-        self.exchange = Exchange(client, self.observer, self, self._watch, largest=largest)
+        target = self._asked.call.target
+        assert target is not None
+        opaque = reply_head.opaque_to(target.operation) if self.crossing is None else None
+        self.exchange = Exchange(
+            self._asked.client,
+            self.observer,
+            self,
+            self._watch,
+            largest=largest,
+            opaque=opaque,
+        )
 
     async def heard(self, done: asyncio.Future[RelayError | None], seconds: float) -> None:
         """Wait for the end of a reply that nobody reads any more, at most for so long; `problem`
@@ -236,6 +288,9 @@ class Attempt:
         return self.with_own_headers(headers, kept)
 
     def first_error(self, data: bytes) -> RelayError | None:
+        answer = None if self.crossing is None else self.crossing.refused()
+        if answer is not None:
+            return _Refused(answer)
         now = self._asked.call.started_at
         return first_event_error(self.spoken, data, self.exchange.headers, now=now)
 
@@ -265,25 +320,18 @@ class Attempt:
 
     # --- asking ---------------------------------------------------------------------------------
 
-    def _request(self, outlet: Outlet) -> list[bytes | memoryview]:
-        """The request as the upstream shall get it, in pieces."""
-        call, lease, crossing = self._asked.call, self.lease, self.crossing
-        if crossing is not None:
-            pieces, length = crossing.pieces()
-            target, forwarded = crossing.target, crossing.forwarded()
-            return [outlet.request_head(target, lease.model, forwarded, length), *pieces]
-        assert call.target is not None
-        edits = lease.spec.edits
-        pieces = FORMATS[call.format].outgoing(self._head, lease.model)
-        if edits.of_params:
-            pieces = params.edited(pieces, edits)
-        forwarded = wire_headers.for_upstream(call.headers, call.format)
-        length = sum(map(len, pieces))
-        return [outlet.request_head(call.target, lease.model, forwarded, length), *pieces]
+    def _request(self, outlet: Outlet) -> Sending:
+        """The request as the upstream shall get it."""
+        extra = [] if self.span is None else self.span.headers
+        post = Post(self._asked.call, self.lease, outlet, extra)
+        if self.crossing is not None:
+            return post.translated(self.crossing)
+        return post.passed(self._head, self.exchange.moved)
 
-    async def _connect(self, outlet: Outlet, request: list[bytes | memoryview]) -> Connection:
-        lease = self.lease
-        connection = await outlet.client.open(request, self.exchange, lease.timeouts.connect)
+    async def _connect(self, outlet: Outlet, request: Sending) -> Connection:
+        lease, exchange = self.lease, self.exchange
+        within = lease.timeouts.connect
+        connection = await outlet.client.open(request.pieces, exchange, within, request.upload)
         lease.connected(self._watch.loop.time())
         return connection
 
@@ -298,33 +346,35 @@ class Attempt:
             return False
         return self._watch.loop.time() - exchange.sent_at < STALE_WINDOW
 
-    def _judge(self) -> RelayError | None:
-        """A reply that was held back: an answer, the client's mistake, or a failure."""
-        call, exchange = self._asked.call, self.exchange
-        assert call.target is not None
-        body = exchange.held[0] if len(exchange.held) == 1 else b"".join(exchange.held)
-        exchange.held = [body]
+    def _judge(self, others: Sequence[Exchange] = ()) -> RelayError | None:
+        """A reply that was held back: an answer, the client's mistake, or a failure. `others`: what
+        came beside it, where it is not all of the reply."""
         try:
-            if self.crossing is not None and not may_be_read(body):
-                raise BadReply("The upstream's reply holds too many values to be translated.")
-            self.verdict = judge(
-                self.spoken,
-                call.target.operation,
-                self.status,
-                exchange.headers,
-                body,
-                now=call.started_at,
-            )
+            self.verdict, body = self._judged(self.exchange)
             if self.crossing is not None:
                 if unreadable(self.status, body) and self.crossing.forget():
                     raise _Unreadable("The upstream cannot read the state in the request.")
-                self._take(self.crossing.answer(self.verdict, body))
+                said = [(self.verdict, body), *map(self._judged, others)]
+                self._take(self.crossing.answers(said))
             elif self._asked.head.stream and self.verdict.outcome == "ok":
                 self._stream_whole(self.verdict, body)
         except RelayError as exc:
             self.verdict = None
             return exc
         return self.verdict.retry
+
+    def _judged(self, exchange: Exchange) -> tuple[Verdict, bytes]:
+        """What a whole reply is, and its body. Raises RelayError where the upstream failed."""
+        call, crossing = self._asked.call, self.crossing
+        assert call.target is not None
+        body = exchange.held[0] if len(exchange.held) == 1 else b"".join(exchange.held)
+        exchange.held = [body]
+        if crossing is not None and not may_be_read(body):
+            raise BadReply("The upstream's reply holds too many values to be translated.")
+        operation = call.target.operation if crossing is None else crossing.operation
+        status, headers = self._taken_for(exchange.status), exchange.headers
+        now = call.started_at
+        return judge(self.spoken, operation, status, headers, body, now=now), body
 
     def _take(self, answer: Answer) -> None:
         """This is the reply, instead of what came."""
@@ -335,38 +385,12 @@ class Attempt:
         """The client asked for a stream and the upstream does not stream: the one place where a
         reply is taken apart and put together again in its own format. Else it passes as it is."""
         asked = self._asked
+        if asked.head.asked is not None:  # pictures, audio
+            streamed = FORMATS[self.spoken].streamed
+            events = streamed and streamed(asked.head, body, int(asked.call.started_at))
+            if events is not None:
+                self._take(Answer(verdict, events, [*EVENT_STREAM]))
+            return
         translation = asked.translator.of(asked.call, asked.head, asked.caller)
         with contextlib.suppress(BadCall, BadReply):
             self._take(unstreamed(translation, self.lease).answer(verdict, body))
-
-
-class Race:
-    """Two attempts of one request; the first with a proper reply wins. Owns their tasks."""
-
-    __slots__ = ("runs", "winner")
-
-    def __init__(self) -> None:
-        self.runs: dict[asyncio.Task[RelayError | None], Attempt] = {}
-        self.winner: Attempt | None = None
-
-    def __repr__(self) -> str:
-        return f"<Race of {len(self.runs)}, won by {self.winner!r}>"
-
-    def start(self, attempt: Attempt) -> None:
-        """Let it run, beside the other if there is one."""
-        self.runs[child(attempt.run())] = attempt
-
-    def claim(self, attempt: Attempt, status: int) -> bool:
-        """A reply came. A failure claims nothing: the other may still do better."""
-        if self.winner is None and not _is_failure(status):
-            self.winner = attempt
-            for task, other in self.runs.items():
-                if other is not attempt:
-                    other.exchange.give_up(Lost("Another attempt was faster."))
-                    if not other.exchange.sent:  # nor will it be: it has yet to connect
-                        task.cancel()
-        return self.winner is None or self.winner is attempt
-
-
-def _is_failure(status: int) -> bool:
-    return status >= 500 or status in OUR_CREDENTIAL or status in TRY_ELSEWHERE

@@ -21,12 +21,15 @@ from relayd.ledger.journal import Journal, Sizes, journal_directory
 from relayd.ledger.lock import lock
 from relayd.ledger.replay import recover
 from relayd.ledger.writer import LedgerWriter
+from relayd.model import Holding
 from relayd.policy.admission import Admission
 from relayd.policy.balances import Balances, Sums
 from relayd.policy.calendar import Calendar
 from relayd.policy.estimate import Estimates
+from relayd.policy.holdings import Holdings
 from relayd.policy.keys import Directory
 from relayd.policy.prices import PriceBook
+from relayd.routing import StateRules
 from relayd.store.sqlite import SqliteStore
 from relayd.till import Till
 
@@ -56,6 +59,7 @@ class Terms(NamedTuple):
     prices: PriceBook
     calendar: Calendar
     default_output: int = 4096
+    state: StateRules = StateRules()
 
 
 class Bookkeeping:
@@ -63,6 +67,7 @@ class Bookkeeping:
 
     Attributes:
         store, ledger, till: for those who use them.
+        holdings: which upstream key holds which response.
         directory: who may call, as of the last look at the store.
         tokens: the store's ways into the admin API, likewise.
         on_change: called after a look at the store that brought something new.
@@ -75,6 +80,7 @@ class Bookkeeping:
         self.ledger = ledger
         self.till = till
         self.terms = terms
+        self.holdings = Holdings(terms.state)
         self.directory = Directory([])
         self.tokens: list[AdminToken] = []
         self.on_change: Callable[[], None] = _nothing
@@ -118,6 +124,9 @@ class Bookkeeping:
         till = await _till(store, ledger, terms, now)
         books = cls(store, ledger, till, terms, keeping)
         opened.push_async_callback(books._close)
+        books.holdings.on_debt = books._set_aside
+        since, most = now - terms.state.ttl, terms.state.entries
+        books.holdings.restore(await store.holdings(since, most))
         await books.refresh()
         return books
 
@@ -128,6 +137,12 @@ class Bookkeeping:
                 "%d usage rows are in the journal only; the next start stores them", unwritten
             )
         await self._save_estimates()
+
+    def _set_aside(self, debt: Holding, by: int) -> None:
+        """What a response in the background may come to is reserved while it is owed."""
+        balances = self.till.admission.balances
+        balances.account(debt.account).reserved += by * debt.reserved
+        balances.key(debt.key_id).reserved += by * debt.reserved
 
     def day(self, moment: float) -> int:
         """The calendar day of a moment, where this daemon is."""
@@ -164,6 +179,7 @@ class Bookkeeping:
 
     def _go_by(self, terms: Terms) -> None:
         self.terms = terms
+        self.holdings.rules = terms.state
         self.till.prices, self.till.calendar = terms.prices, terms.calendar
         self.till.admission.reconfigure(terms.calendar, terms.default_output, terms.prices.refuses)
 
@@ -197,7 +213,7 @@ class Bookkeeping:
             await asyncio.sleep(SAVED_EVERY)
             await self._save_estimates()
             since_pruning += SAVED_EVERY
-            if self._keep and since_pruning >= PRUNED_EVERY:
+            if since_pruning >= PRUNED_EVERY and (self._keep or len(self.holdings)):
                 since_pruning = 0.0
                 await self._prune(clock())
 
@@ -212,7 +228,11 @@ class Bookkeeping:
             log.warning("the estimates could not be saved: %s", error)
 
     async def _prune(self, now: float) -> None:
+        state = self.terms.state
         try:
+            await self.store.prune_holdings(now - state.ttl, state.entries)
+            if not self._keep:
+                return
             pruned = await self.store.prune(self.till.calendar.day(now - self._keep))
         except Exception as error:
             log.warning("old usage rows could not be pruned: %s", error)

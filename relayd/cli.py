@@ -3,7 +3,8 @@
 relayd serve      run the daemon
 relayd demo       run it with the embedded fake provider and show it working
 relayd check      report every problem of a configuration
-relayd key … account … group … token … ledger … prices … upstream … usage, status, top
+relayd key … account … group … token … ledger … prices … upstream … clients …
+                  alerts … usage, status, top
                   all that an operator has        (cli_admin lists them)
 """
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import click
 
 from relayd.cli_accounts import account_group
+from relayd.cli_alerts import alerts_group
+from relayd.cli_clients import clients_group
 from relayd.cli_groups import group_group
 from relayd.cli_keys import key_group
 from relayd.cli_ledger import ledger_group
@@ -28,6 +30,8 @@ COMMANDS: tuple[click.Command, ...] = (
     ledger_group,
     token_group,
     upstream_group,
+    clients_group,
+    alerts_group,
     status,
     top,
     usage_command,

@@ -25,6 +25,15 @@ from relayd.model import Secret
 from relayd.store.base import NewKey
 
 KEY_NAME = "demo"
+# The defaults of the shipped configuration: the fake provider answers for any model.
+_CONFIG = """\
+demo: "on"
+drain_timeout: 5s
+defaults:
+  chat: {model: gemini-2.5-flash}
+  image: {model: gpt-image-2}
+  moderation: {model: omni-moderation-latest}
+"""
 TEXT_PATHS = {
     "chat": ("choices", 0, "delta", "content"),
     "responses": ("delta",),
@@ -83,7 +92,7 @@ async def run(listen: str, *, as_json: bool, once: bool) -> None:
     """
     with tempfile.TemporaryDirectory(prefix="relayd-demo-") as folder:
         config_path = Path(folder) / "config.yaml"
-        config_path.write_text(f'listen: "{listen}"\ndemo: "on"\ndrain_timeout: 5s\n')
+        config_path.write_text(f'listen: "{listen}"\n{_CONFIG}')
         admin_token = secrets.token_urlsafe(32)
         daemon = Daemon(_config(config_path, listen), None, os.environ, Secret(admin_token))
         await _start(daemon, listen)
@@ -100,7 +109,7 @@ async def run(listen: str, *, as_json: bool, once: bool) -> None:
             else:
                 await _show(base_url, secret)
                 if not once:
-                    _say_how_to_go_on(config_path)
+                    _say_how_to_go_on(config_path, base_url, secret)
         except BaseException:  # a reader that went away, say: nothing may stay behind
             await daemon.close()
             raise
@@ -143,8 +152,10 @@ async def _show(base_url: str, key: str) -> None:
         click.echo(f"  {sample.format:<10} {text}  ({seconds * 1000:.1f} ms to the last byte)")
 
 
-def _say_how_to_go_on(config_path: Path) -> None:
-    click.echo(f"\nWhat was used:  {sys.argv[0]} usage --by model --config {config_path}")
+def _say_how_to_go_on(config_path: Path, base_url: str, key: str) -> None:
+    show = f"{sys.argv[0]} clients show claude-code --base {base_url} --key {key}"
+    click.echo(f"\nPoint a program at it:  {show}")
+    click.echo(f"What was used:  {sys.argv[0]} usage --by model --config {config_path}")
     click.echo(
         "Model names that misbehave (demo-stall, demo-cut, demo-429, demo-garbage and more):"
     )

@@ -83,4 +83,5 @@ def _group_json(group: Group) -> dict[str, object]:
         "on_disconnect": group.leaving,
         "drain": group.drain,
         "lenient": group.lenient,
+        "hide_endpoints": group.hide_endpoints,
     }

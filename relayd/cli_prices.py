@@ -1,7 +1,7 @@
 """The commands about prices: take over a price map, and see what a model costs by the price list.
 
 They read the configuration and its price file; the daemon is not asked. Money is dollars: for a
-million tokens, or for one request.
+million tokens or characters, or for one request, picture, minute or search.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 LARGEST_MAP = 32 * 2**20  # bytes
 SHOWN = 5  # names and reasons in a report
 _NUMBERS = ("input", "output", "cache read", "write 5m", "write 1h", "request")
+# What the prices that are not for tokens are for.
+_FOR = {"image": "each picture", "minute": "each minute of audio", "search": "each search"}
 
 config_option = click.option("--config", metavar="PATH", help="The configuration.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
@@ -107,7 +109,8 @@ def prices_list(config: str | None, as_json: bool) -> None:
     elif book.lines:
         columns = [tables.Column("model"), *(tables.Column(name, True) for name in _NUMBERS)]
         rows = [(name, *_cells(line.price)) for name, line in book.lines.items()]
-        tables.print_table([*columns, tables.Column("other above")], rows)
+        columns += [tables.Column("other above"), tables.Column("units", optional=True)]
+        tables.print_table(columns, rows)
     else:
         fate = "refused" if book.refuses else "free"
         click.echo(f"No prices: every model is {fate}.", err=True)
@@ -200,7 +203,16 @@ def _cells(price: Price) -> tuple[str, ...]:
     token = (rates.input, rates.output, rates.cache_read, rates.cache_write_5m)
     request = shown(price.request) if price.request else "-"
     above = ", ".join(tables.count(above) for above, _ in price.tiers)
-    return *map(_dollars, (*token, rates.cache_write_1h)), request, above
+    units = ", ".join(f"{name} {text}" for name, text in _units(price).items())
+    return *map(_dollars, (*token, rates.cache_write_1h)), request, above, units
+
+
+def _units(price: Price) -> dict[str, str]:
+    """The prices that are not for tokens, as far as there are any: dollars for a picture, a minute,
+    a search, a million characters."""
+    found = price.units._asdict() if price.units else {}
+    written = {name: _dollars(n) if name == "characters" else shown(n) for name, n in found.items()}
+    return {name: text for name, text in written.items() if found[name]}
 
 
 def _print_price(price: Price) -> None:
@@ -215,6 +227,8 @@ def _print_price(price: Price) -> None:
     tables.print_table(columns, rows)
     if price.request:
         click.echo(f"\nand {shown(price.request)} dollars for each request")
+    for name, text in _units(price).items():
+        click.echo(f"\nand {text} dollars for {_FOR.get(name, 'a million characters')}")
 
 
 def _price_json(price: Price) -> dict[str, object]:
@@ -222,6 +236,7 @@ def _price_json(price: Price) -> dict[str, object]:
     return {
         **_rates_json(price.rates),
         "request": shown(price.request),
+        **_units(price),
         "tiers": [{"above": above, **_rates_json(rates)} for above, rates in price.tiers],
     }
 

@@ -1,4 +1,4 @@
-"""What the commands read of the configuration: its groups, and the zone that its days are of.
+"""What the commands read of the configuration: its groups, webhooks, and the zone of its days.
 
 Commands run in another environment than the daemon's, where variables of its secrets are missing:
 only the lines that are needed here are read, and what is wrong with others does not concern them.
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from relayd.accounts import DEFAULT_GROUP, Group
+from relayd.alerting import Webhook
 from relayd.cli_store import Failed, Place, config_path
 from relayd.policy.calendar import Calendar
 
@@ -42,6 +43,15 @@ def calendar(place: Place) -> Calendar:
 
     path = config_path(place)
     return Calendar((path and _line(path, "timezone", reader)) or "UTC")
+
+
+def webhooks(path: Path) -> tuple[Webhook, ...]:
+    """Where a configuration sends alerts. Raises Failed."""
+    from relayd.config_alerts import AlertsConfig
+    from relayd.config_values import record
+
+    found = _line(path, "alerts", record(AlertsConfig))
+    return found.webhooks if found else ()
 
 
 def _line(path: Path, name: str, reader: Callable[..., Any]) -> Any:

@@ -162,6 +162,10 @@ _MEASURES = (
     Measure("cache write", lambda r: count(r.cache_write), optional=True, spare=6),
     Measure("output", lambda r: count(r.out_total)),
     Measure("reasoning", lambda r: count(r.reasoning), optional=True, spare=4),
+    Measure("pictures", lambda r: count(r.images), optional=True, spare=4),
+    Measure("audio", lambda r: _heard(r.audio_ms), optional=True, spare=4),
+    Measure("characters", lambda r: count(r.characters), optional=True, spare=4),
+    Measure("searches", lambda r: count(r.searches), optional=True, spare=4),
     Measure("cost ($)", lambda r: _cost(r.cost), optional=True),
     Measure("uncharged ($)", lambda r: _cost(r.uncharged), optional=True, spare=3),
     Measure("first byte", lambda r: span(r.first_byte), spare=7),
@@ -174,6 +178,10 @@ def prompt_tokens(row: UsageRow) -> int | None:
     parts = (row.in_uncached, row.cache_read, row.cache_write, row.tool_prompt)
     known = [part for part in parts if part is not None]
     return sum(known) if known else None
+
+
+def _heard(milliseconds: int | None) -> str:
+    return span(None if milliseconds is None else milliseconds / 1000)
 
 
 def _cost(amount: int) -> str:

@@ -17,11 +17,24 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from relayd.accounts import DEFAULT_GROUP, Group
+from relayd.capture_terms import CaptureTerms
 from relayd.config_alerts import AlertsConfig
 from relayd.config_capabilities import capabilities
+from relayd.config_capture import capture
+from relayd.config_defaults import DefaultsConfig
 from relayd.config_groups import Network, groups, networks
 from relayd.config_prices import prices, prices_file, time_zone
-from relayd.config_routing import Offers, RoutingLines, check, is_about_models, offered_by, routing
+from relayd.config_routing import (
+    Offers,
+    RoutingLines,
+    check,
+    is_about_models,
+    offered_by,
+    realtime,
+    responses,
+    routing,
+)
+from relayd.config_tracing import tracing
 from relayd.config_translation import translation
 from relayd.config_upstreams import Upstreams, upstreams
 from relayd.config_values import (
@@ -32,6 +45,7 @@ from relayd.config_values import (
     choice,
     fields,
     file_path,
+    folder,
     number,
     readers_of,
     record,
@@ -43,7 +57,8 @@ from relayd.config_values import (
 from relayd.config_yaml import ConfigProblems, Place, Problem, Source, read_text, root
 from relayd.model import Secret, UpstreamSpec
 from relayd.policy.prices import PriceBook, PriceLine, Unpriced
-from relayd.routing import Routing
+from relayd.routing import RealtimeRules, Routing, StateRules
+from relayd.tracing import TracingTerms
 from relayd.wire.capabilities import Rows
 from relayd.wire.dialects import EVERY_FORMAT
 from relayd.wire.setting import Translating
@@ -64,8 +79,13 @@ __all__ = [
 DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
 NO_ALERTS = AlertsConfig()
+NO_DEFAULTS = DefaultsConfig()
+NO_CAPTURE = CaptureTerms()
+NO_TRACING = TracingTerms()
 Level = Literal["debug", "info", "warning", "error"]
 USUAL_ROUTING = Routing()
+USUAL_STATE = StateRules()
+USUAL_SESSIONS = RealtimeRules()
 AS_USUAL = Translating()
 SHORTEST_KEEP = 2 * 86400.0
 DEMO_OFFERS = ("demo", "demo-*")
@@ -102,6 +122,12 @@ class Limits:
 
     # A larger request body is refused with 413, before it is read where its length is announced.
     max_body: Annotated[int, size()] = 64 * 2**20
+    # The same for what is kept on disk: forms with files in them, and what is passed on unread.
+    max_upload: Annotated[int, size(1, 2**40)] = 512 * 2**20
+    # All such bodies together, at one time; beyond it they are refused with 503.
+    max_spooled: Annotated[int, size(1, 2**50)] = 8 * 2**30
+    # Where they are kept while they are larger than 1 MiB; by default the system's temporary files.
+    spool: Annotated[Path | None, folder] = None
     # The longest request line, and the longest single header.
     max_header: Annotated[int, size(1024, 2**20)] = 16 * 2**10
     # From the first byte of a request to the end of its headers.
@@ -166,12 +192,18 @@ class Config:
     left_out: tuple[str, ...] = ()
     # How an upstream is chosen, and what a failure leads to.
     routing: Routing = USUAL_ROUTING
+    # What is known of responses that upstreams keep for clients.
+    responses: Annotated[StateRules, responses] = USUAL_STATE
     # Whether and how requests go to upstreams that speak another format than the client's.
     translation: Annotated[Translating, translation] = AS_USUAL
     # What models take, where it is not what relayd knows of them: by pattern.
     capabilities: Annotated[Rows, capabilities] = field(default_factory=dict)
     # What accounts of each kind may do; `default` is always among them.
     groups: Annotated[tuple[Group, ...], groups] = (DEFAULT_GROUP,)
+    # How long sessions of /v1/realtime may be, and their messages.
+    realtime: Annotated[RealtimeRules, realtime] = USUAL_SESSIONS
+    # What a request is taken to say where it says nothing, at endpoints that allow for that.
+    defaults: Annotated[DefaultsConfig, record(DefaultsConfig)] = NO_DEFAULTS
     # Output tokens that a request may produce which says nothing about it: for reservations.
     default_output: Annotated[int, whole(1, 10_000_000)] = 4096
     # Proxies whose X-Forwarded-For is believed.
@@ -181,6 +213,10 @@ class Config:
     metrics: Annotated[MetricsConfig, record(MetricsConfig)] = MetricsConfig()
     logs: Annotated[LogsConfig, record(LogsConfig)] = LogsConfig()
     alerts: Annotated[AlertsConfig, record(AlertsConfig)] = NO_ALERTS
+    # Whose requests and replies are kept for finding errors: nobody's, unless a key is named.
+    capture: Annotated[CaptureTerms, capture] = NO_CAPTURE
+    # Where spans of each request are sent: nowhere, unless there is an endpoint.
+    tracing: Annotated[TracingTerms, tracing] = NO_TRACING
     admin: Annotated[AdminConfig, record(AdminConfig)] = AdminConfig()
     limits: Annotated[Limits, record(Limits)] = Limits()
     # A silent stream gets a comment (or its format's ping) this often, so that no proxy cuts it.

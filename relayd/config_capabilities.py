@@ -14,11 +14,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, get_args
 
+from relayd.accounts import ENDPOINTS
 from relayd.config_models import model_name
 from relayd.config_values import Reader, choice, distinct, fields, is_one_of, switch, whole
 from relayd.config_yaml import ConfigProblems, Place, Source, Wrong, root
 from relayd.model import FormatName
 from relayd.wire.capabilities import EFFORTS, Medium, Rows, ThinkingForm
+from relayd.wire.pictures.sizes import CLASSES, SHAPES, pixels
 
 NOTHING: Final = object()
 _MOST_TOKENS: Final = 10**9
@@ -78,6 +80,19 @@ def _several(names: tuple[str, ...]) -> Reader:
     return read
 
 
+def _sizes(place: Place) -> tuple[str, ...]:
+    """Classes or pixels, of which there may be none."""
+    return tuple(distinct(place, _size, "")) if not place.is_list or place.items() else ()
+
+
+def _size(place: Place) -> str:
+    text = place.text()
+    if text not in CLASSES and pixels(text) is None:
+        known = ", ".join(CLASSES)
+        raise Wrong(f"{place.written!r} is none of {known}, nor a size such as 1024x1024")
+    return text
+
+
 def _range(place: Place) -> tuple[int, int]:
     bounds = [item.take(_TOKENS) for item in place.items()]
     match bounds:
@@ -89,9 +104,11 @@ def _range(place: Place) -> tuple[int, int]:
 _TOKENS = whole(0, _MOST_TOKENS)
 _FORMATS: tuple[str, ...] = get_args(FormatName)
 _ANSWER = choice("yes", "no", "idle")
+_SAMPLING = choice("yes", "no", "idle", "one")
 _MEDIA = _several(get_args(Medium))
 
 READERS: Mapping[str, Reader] = {
+    "tasks": _several(ENDPOINTS),
     "context": _unknown(_TOKENS),
     "max_output": _unknown(_TOKENS),
     "default_output": whole(1, _MOST_TOKENS),
@@ -104,7 +121,7 @@ READERS: Mapping[str, Reader] = {
     "default_effort": _unknown(is_one_of(EFFORTS)),
     "budgets": _range,
     "shows_thinking": switch,
-    "sampling": _ANSWER,
+    "sampling": _SAMPLING,
     "penalties": switch,
     "logprobs": switch,
     "prefill": switch,
@@ -120,6 +137,8 @@ READERS: Mapping[str, Reader] = {
     "cache_marks": whole(0, 100),
     "inputs": _MEDIA,
     "outputs": _MEDIA,
+    "aspects": _several(tuple(SHAPES)),
+    "picture_sizes": _sizes,
     "image_urls": switch,
     "result_media": switch,
     "max_choices": whole(1, 1000),

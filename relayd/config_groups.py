@@ -145,6 +145,7 @@ _READERS: Mapping[str, Reader] = {
     "on_disconnect": choice("estimate", "drain", "free"),
     "drain": seconds(0.1, 3600.0),
     "lenient": switch,
+    "hide_endpoints": switch,
 }
 # Lines that are called otherwise in the record.
 _FIELDS = {"spend": "caps", "on_disconnect": "leaving"}

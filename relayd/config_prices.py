@@ -3,7 +3,8 @@
 Strategy: prices are written in dollars per million tokens and read as decimals, so that what is
 billed is what stands there, to the last digit. A tier names only what changes there; rates that
 are not written at all follow from others (`policy.prices`). Somebody who forgets the output rate
-would give it away, so input and output come together, also where they are 0.
+would give it away, so input and output come together, also where they are 0. What is sold by the
+picture, the minute of audio, the search or the million characters needs neither.
 
 The file has the same lines, as YAML or as JSON. JSON is what `relayd prices import` writes: of it
 thousands of models are read in a moment, where YAML would take seconds. Lines of the section come
@@ -13,7 +14,6 @@ before those of the file.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -31,20 +31,22 @@ from relayd.config_yaml import (
     read_text,
     root,
 )
-from relayd.money import pico, scaled
+from relayd.money import DOLLAR, pico, scaled
 from relayd.policy.calendar import Calendar
 from relayd.policy.prices import (
     DEAREST,
+    DEAREST_UNIT,
     MOST_TIERS,
     MOST_TOKENS,
     Price,
     PriceLine,
     Rates,
+    Units,
 )
 
 SHOWN_PROBLEMS = 5
 _MILLION = 10**6
-_MOST_REQUEST = 1000  # dollars
+_MOST_REQUEST = 1000 * DOLLAR
 _TEXT, _SECTION, _LIST, _NOTHING = (f"tag:yaml.org,2002:{n}" for n in ("str", "map", "seq", "null"))
 _NOWHERE = yaml.Mark("", 0, -1, 0, "", 0)  # its lines count from 1, so this one is line 0
 _UNITS = {"k": 1000, "K": 1000, "M": 10**6}
@@ -114,15 +116,17 @@ def _price(pattern: str) -> Reader:
         model_name(pattern)
         values = fields(place, _READERS)
         tiers, request = values.pop("tiers", ()), values.pop("request", None)
+        units = Units(**{name: values.pop(name, 0) for name in Units._fields})
         _check_sides(place.names())
-        return Price(Rates.of(values), _completed(values, tiers), request or 0)
+        return Price(Rates.of(values), _completed(values, tiers), request or 0, units)
 
     return read
 
 
 def _check_sides(written: frozenset[str]) -> None:
-    if not written & {"input", "output", "request"}:
-        raise Wrong("has no price: give input and output, or request")
+    if not written & {"input", "output", "request", *Units._fields}:
+        others = ", ".join(Units._fields)
+        raise Wrong(f"has no price: give input and output, or request, {others}")
     for one, other in (("input", "output"), ("output", "input")):
         if other in written and one not in written:
             raise Wrong(f"has no {one}: write `{one}: 0` where it is free")
@@ -187,16 +191,30 @@ def _rate(place: Place) -> int:
     return rate
 
 
-def _request(place: Place) -> int:
-    try:
-        amount = pico(place.text())
-    except ValueError:
-        raise Wrong(f"{place.written!r} is not a price of a request, in dollars") from None
-    if not 0 <= amount <= pico(Decimal(_MOST_REQUEST)):
-        raise Wrong(f"must be between 0 and {_MOST_REQUEST} dollars")
-    return amount
+def _dollars_for(what: str, most: int) -> Reader:
+    def read(place: Place) -> int:
+        try:
+            amount = pico(place.text())
+        except ValueError:
+            raise Wrong(f"{place.written!r} is not a price of {what}, in dollars") from None
+        if not 0 <= amount <= most:
+            raise Wrong(f"must be between 0 and {most // DOLLAR} dollars")
+        return amount
+
+    return read
 
 
 _RATES: Mapping[str, Reader] = dict.fromkeys(Rates._fields, _rate)
 _TIER_READERS: Mapping[str, Reader] = {"above": _above, **_RATES}
-_READERS: Mapping[str, Reader] = {**_RATES, "request": _request, "tiers": _tiers}
+_UNITS_READERS: Mapping[str, Reader] = {
+    "image": _dollars_for("a picture", DEAREST_UNIT),
+    "minute": _dollars_for("a minute of audio", DEAREST_UNIT),
+    "characters": _rate,
+    "search": _dollars_for("a search", DEAREST_UNIT),
+}
+_READERS: Mapping[str, Reader] = {
+    **_RATES,
+    **_UNITS_READERS,
+    "request": _dollars_for("a request", _MOST_REQUEST),
+    "tiers": _tiers,
+}

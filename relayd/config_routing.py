@@ -27,6 +27,7 @@ from relayd.config_values import (
     number,
     record,
     seconds,
+    size,
     switch,
     whole,
 )
@@ -37,8 +38,10 @@ from relayd.routing import (
     AffinityRules,
     BreakerRules,
     ModelRouting,
+    RealtimeRules,
     RetryRules,
     Routing,
+    StateRules,
     Strategy,
     WaitingRules,
 )
@@ -247,6 +250,23 @@ def is_about_models(problem: Problem) -> bool:
     return section == "upstreams" and (not line or line.startswith(about))
 
 
+responses = record(
+    StateRules,
+    {
+        "entries": whole(1, 10_000_000),
+        "ttl": seconds(1.0, 366 * 86400.0),
+        "background": whole(0, 1_000_000),
+        "trust_unknown": switch,
+    },
+)
+realtime = record(
+    RealtimeRules,
+    {
+        "idle_timeout": seconds(1.0, 86400.0),
+        "max_session": seconds(1.0, 7 * 86400.0),
+        "max_message": size(1024, 256 * 2**20),
+    },
+)
 _MODEL_READERS: Mapping[str, Reader] = {
     "strategy": choice(*get_args(Strategy)),
     "hedge": switch,

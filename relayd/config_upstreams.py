@@ -40,6 +40,7 @@ from relayd.config_values import (
     whole,
 )
 from relayd.config_yaml import Place, Wrong
+from relayd.errors import BadCall
 from relayd.model import (
     Edits,
     FormatName,
@@ -49,6 +50,7 @@ from relayd.model import (
     UpstreamSpec,
 )
 from relayd.wire.dialects import DIALECTS, EVERY_FORMAT
+from relayd.wire.passages import check_path
 
 # Two ways to say one thing.
 _EXCLUSIVE = (("base_url", "base_urls"), ("key", "keys"), ("key_file", "keys"))
@@ -161,6 +163,23 @@ def formats(place: Place) -> tuple[FormatName, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
+def prefixes(place: Place) -> tuple[str, ...]:
+    """A list of paths: what lies at or below them is passed on as it is."""
+    found = [item.take(_prefix) for item in place.items()]
+    return tuple(dict.fromkeys(prefix for prefix in found if prefix))
+
+
+def _prefix(place: Place) -> str:
+    path = place.text().rstrip("/")
+    try:
+        check_path(path)
+    except BadCall:
+        raise Wrong("is not a plain path") from None
+    if not path.startswith("/") or len(path) < 2:
+        raise Wrong("is not a path such as /v1/files")
+    return path
+
+
 def certificates(place: Place) -> str:
     """A file of certificates (PEM) to trust instead of the machine's own."""
     path = file_path(place)
@@ -215,5 +234,6 @@ READERS: Mapping[str, Reader] = {
     "lenient": switch,
     "shared_state": switch,
     "capabilities": capabilities,
+    "passthrough": prefixes,
     "enabled": switch,
 }

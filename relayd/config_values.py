@@ -163,6 +163,14 @@ def file_path(place: Place) -> Path:
     return place.source.folder / Path(text).expanduser()
 
 
+def folder(place: Place) -> Path:
+    """A folder that is there."""
+    path = file_path(place)
+    if not path.is_dir():
+        raise Wrong("is not a folder")
+    return path
+
+
 @dataclass(frozen=True, slots=True)
 class Hidden:
     """A reader of a value that no message may repeat: the line holds it, or names a file that does.

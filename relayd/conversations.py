@@ -11,7 +11,7 @@ from relayd.policy.affinity import digest_of
 from relayd.policy.pool import Wanted
 from relayd.policy.pools import Route
 from relayd.routing import AffinityRules
-from relayd.wire.conversation import OPENING, conversation_of, from_headers, previous_of
+from relayd.wire.conversation import OPENING, conversation_of, from_headers
 from relayd.wire.head import Head
 
 
@@ -27,11 +27,9 @@ def wanted(call: Call, head: Head, account: int, route: Route, rules: AffinityRu
     by_opening = name.startswith(OPENING)
     if by_opening and not rules.by_opening:
         name = b""
-    previous = previous_of(head).encode("utf-8", "surrogatepass")
     return Wanted(
         head.input_estimate,
         account,
         digest_of(account, head.model, name) if name else None,
         by_opening,
-        digest_of(account, "", previous) if previous else None,
     )

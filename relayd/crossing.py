@@ -9,14 +9,14 @@ waits for nothing but pictures.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import orjson
 
-from relayd.errors import BadCall, BadReply, RelayError
+from relayd.errors import BadCall, BadReply
 from relayd.judge import Verdict
 from relayd.model import FormatName, Operation
 from relayd.policy.lease import Lease
@@ -24,38 +24,18 @@ from relayd.sides import RawHeaders
 from relayd.translation import Translation, codec_of, scope_of
 from relayd.wire import counting, params, plan, transcode
 from relayd.wire import headers as wire_headers
-from relayd.wire.codec import Reader, Writer
+from relayd.wire.codec import Codec, Reader, Writer
 from relayd.wire.dialects import DIALECTS
-from relayd.wire.facts import error_text, parsed
+from relayd.wire.facts import parsed
 from relayd.wire.formats import FORMATS
 from relayd.wire.losses import Losses
 from relayd.wire.neutral import Request
 from relayd.wire.parts import Document
 from relayd.wire.paths import Target
+from relayd.wire.refused import refusal
 from relayd.wire.restore import Restore
 from relayd.wire.setting import NOBODYS, Coming, Written
 from relayd.wire.transcode import Transcode
-
-LONGEST_SAID = 300  # characters of an upstream's own words in an error that is worded anew
-# How providers say that they cannot read the state that a client sent back.
-_UNREADABLE = (b"invalid_encrypted_content", b"thought signature", b"thought_signature")
-_UNSIGNED = (b"signature", b"thinking")  # both of them: Anthropic has no code for it
-_CODES: Mapping[int, str] = {
-    401: "invalid_api_key",
-    404: "not_found",
-    408: "request_timeout",
-    413: "request_too_large",
-    429: "rate_limit_exceeded",
-}
-_TOO_LONG = (
-    "context_length_exceeded",
-    "context length",
-    "context window",
-    "prompt is too long",
-    "exceeds the maximum number of tokens",
-)
-# Clients of Anthropic's know it by these words alone: its errors have no codes.
-_TOO_LONG_SAID = "prompt is too long"
 
 
 class Answer(NamedTuple):
@@ -74,8 +54,12 @@ class Crossing:
         lease: the place at the upstream.
         spoken: its format.
 
-    `estimates`: the upstream counts no tokens, so nobody is asked.
+    `estimates`: the upstream counts no tokens, so nobody is asked. `copies`: how often it is asked
+    the same, at one time. `content_type`: of the body; b"" is JSON.
     """
+
+    copies = 1
+    content_type = b""
 
     __slots__ = (
         "_asked",
@@ -111,15 +95,21 @@ class Crossing:
     async def fetch(self) -> None:
         """Get the pictures that the upstream does not get itself, where the operator allows it.
         Raises BadCall."""
-        translation, lease = self._translation, self._lease
+        translation = self._translation
         translator, operation = translation.translator, translation.head.target.operation
         rules = translator.terms.remote_images
         if rules is None or operation == "embed" or self.estimates:
             return
-        if not translator.capabilities.of(lease.model, lease.spec.name).image_urls:
+        if not self._fetches_itself:
             # Kept: another attempt beside this one may write the request, and let it go.
             self._request = request = translation.request
             await translator.fetcher.inline(request, rules, translation.account)
+
+    @property
+    def _fetches_itself(self) -> bool:
+        """Whether the upstream gets pictures from the web."""
+        capabilities, lease = self._translation.translator.capabilities, self._lease
+        return capabilities.of(lease.model, lease.spec.name).image_urls
 
     def write(self) -> None:
         """Put the request into the upstream's words. Raises BadCall: it cannot be, or is wrong."""
@@ -168,6 +158,11 @@ class Crossing:
         return target
 
     @property
+    def operation(self) -> Operation:
+        """What the upstream is asked to do."""
+        return self._translation.head.target.operation
+
+    @property
     def largest_reply(self) -> int:
         """Bytes of a whole reply that are held to be translated."""
         return self._translation.translator.terms.largest_reply
@@ -201,7 +196,17 @@ class Crossing:
         if written is not None:
             names, shaped_by = written.names, written.shaped_by
             restore = Restore(names, shaped_by, call.request_id, coming.remember)
-        return codec_of(self.spoken).reader(), codec_of(call.format).writer(coming), restore
+        return self._there.reader(), self._here.writer(coming), restore
+
+    @property
+    def _there(self) -> Codec:
+        """What the upstream is spoken to in."""
+        return codec_of(self.spoken)
+
+    @property
+    def _here(self) -> Codec:
+        """What the client speaks."""
+        return codec_of(self._translation.call.format)
 
     def _coming(self) -> Coming:
         translation, written = self._translation, self._written
@@ -220,6 +225,15 @@ class Crossing:
             rules=terms.rules,
             remember=partial(translation.remember, scope_of(self._lease)),
         )
+
+    def refused(self) -> Answer | None:
+        """What a stream has come to that is no answer, though its upstream has not failed; None
+        where it is as any other."""
+        return None
+
+    def answers(self, replies: Sequence[tuple[Verdict, bytes]]) -> Answer:
+        """The same, where the upstream may have been asked several times (`copies`)."""
+        return self.answer(*replies[0])
 
     def answer(self, verdict: Verdict, body: bytes) -> Answer:
         """A whole reply of the upstream's, as the client's format has it.
@@ -245,7 +259,7 @@ class Crossing:
         else:
             told = transcode.whole(document, reader, writer, restore)
         if verdict.usage is None:  # our own words for it are longer, and say some of it twice
-            produced = transcode.estimated_output(document, codec_of(self.spoken).reader())
+            produced = transcode.estimated_output(document, self._there.reader())
             verdict = verdict._replace(produced=produced)
         return Answer(verdict, told, headers)
 
@@ -334,28 +348,6 @@ def unstreamed(translation: Translation, lease: Lease) -> Crossing:
     return Crossing(translation, lease, client)
 
 
-def refusal(status: int, body: bytes, client: FormatName) -> RelayError:
-    """An upstream's refusal of a request that was translated: its first line, and a code that
-    clients know. Which field it means is not told, for it has other names there."""
-    value = parsed(body) or {}
-    said = error_text(value.get("error") or value) or f"The upstream refused it with {status}."
-    line = said.strip().partition("\n")[0][:LONGEST_SAID]
-    code = _CODES.get(status, "invalid_request")
-    if any(words in f"{line} {body[:LONGEST_SAID]!r}".lower() for words in _TOO_LONG):
-        code = "context_length_exceeded"
-        if client == "messages" and _TOO_LONG_SAID not in line.lower():
-            line = f"{_TOO_LONG_SAID}: {line}"
-    return BadCall(line, status=status, code=code)
-
-
-def unreadable(status: int, body: bytes) -> bool:
-    """Whether an upstream says that it cannot read the state that came with a request."""
-    if status != 400:
-        return False
-    said = body.lower()
-    return any(words in said for words in _UNREADABLE) or all(words in said for words in _UNSIGNED)
-
-
 def _offered(dialect: str, formats: tuple[FormatName, ...], target: Target) -> list[FormatName]:
     """The formats of an upstream in which the call can be put, first those that answer it best."""
     found = [name for name in formats if _speaks(name, target.operation)]
@@ -367,4 +359,6 @@ def _offered(dialect: str, formats: tuple[FormatName, ...], target: Target) -> l
 
 def _speaks(name: FormatName, operation: Operation) -> bool:
     codec = FORMATS[name].codec
+    if operation == "image":  # see `drawing`
+        return FORMATS[name].pictures is not None
     return codec is not None and (operation != "embed" or codec.embed is not None)

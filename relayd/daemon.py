@@ -18,17 +18,22 @@ from pathlib import Path
 from relayd import __version__, control, instruments, settings
 from relayd.alerts.lookout import Lookout
 from relayd.bookkeeping import Bookkeeping
-from relayd.config import Config, ConfigProblems, load
+from relayd.capture import Captures
+from relayd.collecting import Collecting
+from relayd.config import Config
 from relayd.embedded import EmbeddedDemo
+from relayd.listening import Listening
 from relayd.logs import Logs, RequestLog, set_level
 from relayd.metrics.collector import Metrics
-from relayd.metrics.states import Reloads, Sources
+from relayd.metrics.states import Sources
 from relayd.model import Secret, UpstreamSpec
 from relayd.policy.conditions import Snapshot
 from relayd.policy.pools import Pools
 from relayd.probing import Probing
 from relayd.process import raise_file_limit, tame_collector
+from relayd.realtime import Realtime
 from relayd.relay import Relay
+from relayd.reloading import Reloading
 from relayd.systemd import notify, watchdog_interval
 from relayd.tasks import Tasks
 from relayd.translation import Translator
@@ -38,11 +43,9 @@ from relayd.web.admin import Admin
 from relayd.web.admin_desk import Bureau
 from relayd.web.connection import Listener
 from relayd.web.pages import Pages, metrics_server
-from relayd.web.server import Front
+from relayd.web.server import Front, new_request_id
 
 log = logging.getLogger("relayd")
-
-BACKLOG = 1024
 
 
 class Daemon:
@@ -65,25 +68,21 @@ class Daemon:
         logs: Logs | None = None,
     ) -> None:
         self.config = config
-        self._config_path = config_path
         self._environ = environ
         self._admin_token = admin_token or Secret("")
         self._control_token = control.new_token()
         self._tasks = Tasks()
         self._stopping = asyncio.Event()
-        self._servers: list[asyncio.Server] = []
         # What was opened, in order; closed in reverse, also when starting fails half-way.
         self._opened = contextlib.AsyncExitStack()
-        self._in_control = contextlib.ExitStack()
+        self._listening = Listening(self._opened)
         self._fixed = settings.fixed_at_start(config)
-        self._reloading = asyncio.Lock()
-        self._reloads = Reloads(time.time())
+        self._reloading = Reloading(config_path, environ, self._apply, time.time)
         self._logs = logs
         self.request_log = RequestLog(logs)
         self._adopt_logs(config)
         self._retired: list[Provider] = []
         self._demo: EmbeddedDemo | None = None
-        self.metrics_address: tuple[str, int] | None = None
 
     # --- start ----------------------------------------------------------------------------------
 
@@ -95,7 +94,7 @@ class Daemon:
             await self._build_relay()
             self._build_front()
             await self._listen()
-            self._take_control()
+            self._listening.take_control(self.config.database, self._control_token)
         except BaseException:
             await self._opened.aclose()
             raise
@@ -137,27 +136,24 @@ class Daemon:
             connections=lambda: instruments.connections(self.relay.providers.values()),
             ledger=lambda: instruments.ledger(self.ledger, time.time()),
             accounts=lambda: instruments.accounts(self.books),
-            reloads=lambda: self._reloads,
+            reloads=lambda: self._reloading.reloads,
             lines_lost=lambda: self._logs.lost if self._logs is not None else 0,
+            spooled=lambda: self.front.spooled,
         )
 
     def _snapshot(self) -> Snapshot:
-        ended, failed = self.metrics.requests.totals
-        ledger = instruments.ledger(self.ledger, time.time())
-        providers = self.relay.providers.values()
-        return Snapshot(
-            self.relay.pools.report(asyncio.get_running_loop().time()),
-            instruments.balances(self.books),
-            ended,
-            failed,
-            instruments.ledger_trouble(ledger),
-            ledger.full,
-            list(instruments.certificates(providers)),
-            list(instruments.expiring_keys(self.books)),
+        clock = asyncio.get_running_loop().time
+        return instruments.snapshot(
+            self.relay, self.books, self.metrics.requests.totals, clock(), time.time()
         )
 
     async def _build_relay(self) -> None:
         specs = await self._specs(self.config)
+        self.captures = Captures(settings.captures(self.config))
+        self._tasks.spawn(self.captures.run(time.time), "captures")
+        tracer = instruments.tracer(self.config.tracing)
+        if tracer is not None:
+            self._opened.push_async_callback(asyncio.to_thread, tracer.close)
         self.relay = Relay(
             self.books.directory,
             Pools(specs, self.config.routing),
@@ -166,14 +162,27 @@ class Daemon:
             self.metrics.requests,
             tell=self.request_log.tell,
             translator=Translator(self.config.translation, settings.capabilities(self.config)),
+            holdings=self.books.holdings,
+            tracer=tracer,
+            captures=self.captures,
             keepalive=self.config.keepalive_interval,
             write_timeout=self.config.limits.write_timeout,
+        )
+        self.relay.defaults = settings.defaults(self.config)
+        self.realtime = Realtime(
+            self.relay,
+            self.metrics.requests,
+            self.config.realtime,
+            self.config.limits.write_timeout,
         )
         self._opened.push_async_callback(self._hang_up)
         self._opened.callback(self.relay.lobby.close)
         self._opened.push_async_callback(self.relay.close)
         self.probing = Probing(self.relay.pools, lambda: self.relay.providers)
         self._tasks.spawn(self.probing.run(), "probing")
+        self.collecting = Collecting(self.relay, time.time, new_request_id)
+        self.relay.followups.look = self.collecting.look
+        self._tasks.spawn(self.collecting.run(), "collecting")
 
     def _build_front(self) -> None:
         self.pages = Pages(
@@ -200,6 +209,7 @@ class Daemon:
             settings.body_limits(self.config),
             self.admin,
             self._account_pages(),
+            self.realtime,
             trusted=self.config.trusted_proxies,
         )
         limits = self.config.limits
@@ -214,36 +224,20 @@ class Daemon:
 
     async def _listen(self) -> None:
         self._opened.callback(self._listener.pre_shutdown)
-        loop = asyncio.get_running_loop()
-        for address in self.config.listen:
-            server = await loop.create_server(
-                self._listener, address.host or None, address.port, backlog=BACKLOG
-            )
-            self._opened.callback(server.close)
-            self._servers.append(server)
+        await self._listening.listen(self.config.listen, self._listener)
         if self.config.metrics.listen is not None:
-            own = self.config.metrics.listen
             pages = metrics_server(self.metrics.page)
-            server = await loop.create_server(pages, own.host or None, own.port)
-            self.metrics_address = server.sockets[0].getsockname()[:2]
-            self._opened.push_async_callback(pages.shutdown, 1.0)
-            self._opened.callback(server.close)
-
-    def _take_control(self) -> None:
-        """Let the commands of this machine find us."""
-        here = control.control_of(self.addresses, self._control_token)
-        try:
-            control.write(self.config.database, here)
-        except OSError as exc:
-            log.warning("`relayd upstream` will not find this daemon: %s", exc)
-        else:
-            self._in_control.callback(control.remove, self.config.database, here)
+            await self._listening.listen_for_metrics(self.config.metrics.listen, pages)
 
     @property
     def addresses(self) -> list[str]:
         """Where it listens, as URLs."""
-        sockets = [sock for server in self._servers for sock in server.sockets]
-        return [settings.url(sock.getsockname()) for sock in sockets]
+        return self._listening.addresses
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where the metrics page has an address of its own."""
+        return self._listening.metrics_address
 
     @property
     def upstreams(self) -> list[str]:
@@ -281,10 +275,9 @@ class Daemon:
         """Drain and stop, in order."""
         notify(self._environ, "STOPPING=1")
         self.front.draining = True
-        self._in_control.close()  # from now on nobody is sent to us
-        for server in self._servers:
-            server.close()
+        self._listening.close()
         self._listener.pre_shutdown()
+        self.realtime.drain()
         await self._drain()
         await self._listener.cut()
         await self._opened.aclose()
@@ -313,29 +306,12 @@ class Daemon:
 
     async def reload(self) -> None:
         """Read the configuration again; a bad one is reported and the old one stays."""
-        if self._config_path is None:
-            return
-        notify(self._environ, "RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        ok = False
-        async with self._reloading:
-            try:
-                # In a thread: thousands of prices take longer than streams may wait.
-                path, environ = self._config_path, self._environ
-                await self._apply(await asyncio.to_thread(load, path, environ))
-                log.info("reloaded; upstreams: %s", ", ".join(self.upstreams) or "none")
-                ok = True
-            except (ConfigProblems, OSError) as exc:
-                log.error("reload refused, the old configuration stays:\n%s", exc)
-            except Exception:
-                log.exception("reload failed, the old configuration stays")
-            finally:
-                self._reloads.note(time.time(), ok=ok)
-                notify(self._environ, "READY=1")
+        await self._reloading.reload()
 
     async def _apply(self, config: Config) -> None:
         if settings.fixed_at_start(config) != self._fixed:
             log.warning(
-                "a new listen address, database, ledger or connection limit takes effect"
+                "a new listen address, database, ledger, tracing or connection limit takes effect"
                 " at the next start"
             )
         specs = await self._specs(config)
@@ -347,13 +323,17 @@ class Daemon:
         self.relay.pools.reload(specs, config.routing)
         self.relay.translator.adopt(config.translation, settings.capabilities(config))
         self.relay.reconfigure(new, config.keepalive_interval, config.limits.write_timeout)
-        self.front.limits = settings.body_limits(config)
+        self.relay.defaults = settings.defaults(config)
+        self.captures.adopt(settings.captures(config))
+        self.front.limits = settings.body_limits(config, self.front.limits.room)
         self.pages.metrics_token = config.metrics.token
         self.admin.token = config.admin.token or self._admin_token
         self.front.trusted = config.trusted_proxies
+        self.realtime.reconfigure(config.realtime, config.limits.write_timeout)
         self._adopt_logs(config)
         self.config = config
         self._retire(provider for name, provider in old.items() if name not in kept)
+        log.info("reloaded; upstreams: %s", ", ".join(self.upstreams) or "none")
 
     def _adopt_logs(self, config: Config) -> None:
         how = config.logs

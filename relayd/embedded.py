@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import socket
 
+from relayd.demo.names import PLAIN
 from relayd.demo.provider import DemoProvider
 from relayd.model import FormatName, ModelRule, Secret, UpstreamKey, UpstreamSpec
 
 ALL_FORMATS: tuple[FormatName, ...] = ("chat", "responses", "messages", "gemini")
-PLAIN_NAMES = ("demo", "demo-tools", "demo-reasoning", "demo-embedding", "demo-cached")
 DEMO_KEY = "demo-provider-key"
 
 
@@ -40,7 +40,7 @@ class EmbeddedDemo:
             alone: there is no other upstream, so it answers for any model name.
         """
         anything = (ModelRule("*"),) if alone else (ModelRule("demo-*"),)
-        plain = tuple(ModelRule(name) for name in PLAIN_NAMES)
+        plain = tuple(ModelRule(name) for name in PLAIN)
         dead_url = f"http://127.0.0.1:{self._dead.getsockname()[1]}"
         return [
             _spec("demo", self.provider.url, plain + anything),

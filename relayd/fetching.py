@@ -30,7 +30,8 @@ from weakref import WeakValueDictionary
 from relayd.errors import UpstreamError
 from relayd.tasks import child
 from relayd.upstream.client import tls_context
-from relayd.upstream.connection import Connection, RawHeaders
+from relayd.upstream.connection import Connection
+from relayd.upstream.sink import RawHeaders
 from relayd.wire.losses import CannotTranslate
 from relayd.wire.media import Inline, sniffed
 from relayd.wire.neutral import Request

@@ -6,8 +6,8 @@ decide how the reply travels, and from then on one bound method takes each read:
     hold      a whole reply: kept until it is complete, judged, and sent in one piece
     guard     an event stream that has not begun: an error that comes first is no answer yet
     stream    an event stream: fed to the observer and written to the client at once
-    overflow  a whole reply too large to hold: forwarded as it comes, only its tail is kept for
-    usage; one that has to be translated is held, up to a larger bound
+    overflow  a whole reply too large to hold, unless it is to be translated: forwarded as it comes,
+              its tail is kept for usage; sound and files go this way at once, without a tail
 
 No queue, task, timer, log or metric per chunk. One coarse timer per exchange looks at counters to
 find silence: it keeps a quiet client connection alive, gives up on a silent upstream, and on a
@@ -21,14 +21,16 @@ import asyncio
 from collections.abc import Callable
 from time import monotonic
 
-from relayd.errors import BadReply, ClientGone, NoAnswer, RelayError, UpstreamError
+from relayd.errors import BadReply, ClientGone, RelayError, UpstreamError
 from relayd.nobody import NO_CLIENT, NO_OWNER
 from relayd.sides import ClientSide, Owner, RawHeaders, UpstreamSide
 from relayd.watch import Watch
+from relayd.wire import reply_head
 from relayd.wire.pipe import Pipe
 
 HOLD_LIMIT = 1024 * 1024  # a whole reply up to this size is judged before its first byte goes out
-TAIL_LIMIT = 64 * 1024  # of a larger one, this much of the end is kept: usage stands there
+OPENING = 1024
+TAIL_LIMIT = 64 * 1024  # of a larger one, at least this much of the end is kept: usage stands there
 GUARD_LIMIT = 64 * 1024  # pings and comments kept back before a stream begins
 DETACH_GRACE = 1.0  # seconds that a served reply's last bytes may take after the client hung up
 
@@ -43,10 +45,12 @@ class Exchange:
         watch: the timer that looks after it.
         largest: bytes of a whole reply that must be held, because it is to be translated; None lets
             a large one pass as it comes.
+        opaque: by its status and headers, whether a reply is to pass as it comes, unread.
     """
 
     __slots__ = (
         "_active_at",
+        "_asked_at",
         "_client",
         "_connection",
         "_feed",
@@ -55,6 +59,7 @@ class Exchange:
         "_largest",
         "_loop",
         "_observer",
+        "_opaque",
         "_owner",
         "_patience",
         "_paused_at",
@@ -69,6 +74,7 @@ class Exchange:
         "held",
         "mode",
         "on_body",
+        "opening",
         "sent",
         "sent_at",
         "started",
@@ -83,13 +89,14 @@ class Exchange:
         watch: Watch,
         *,
         largest: int | None = None,
+        opaque: Callable[[int, RawHeaders], bool] | None = None,
     ) -> None:
         self._loop = watch.loop
         self._client: ClientSide = client
         self._observer = observer
         # Looked up once, not for each read.
         self._write = client.write
-        self._feed = observer.feed if observer is not None else _as_it_is
+        self._feed = observer.feed if observer is not None else bytes
         self._owner: Owner = owner
         self._patience = watch.patience
         self._watch = watch
@@ -98,15 +105,17 @@ class Exchange:
         self.status = 0
         self.headers: RawHeaders = []
         self.held: list[bytes] = []
+        self.opening = b""  # how a reply begins that is too large to hold
         self._guarded = b""
         self.mode = "wait"
         self._held_size = 0
         self._largest = largest
+        self._opaque = opaque
         self.started = False
         self.sent = False
         self.first_byte_at: float | None = None
         self.ended_at: float | None = None  # on the fine clock: the upstream's last byte
-        self.sent_at = self._active_at = self._pulse_at = self._loop.time()
+        self.sent_at = self._asked_at = self._active_at = self._pulse_at = self._loop.time()
         self._seen_before = 0
         self._paused_at: float | None = None
         # ReplySink's method, exchanged as the reply shows what it is: no branch for each read.
@@ -136,6 +145,11 @@ class Exchange:
         else:
             self._connection = connection
             self._watch.join(self)
+
+    def moved(self) -> None:
+        """The upstream has taken a piece of the request: until the last one it owes no answer."""
+        if self.first_byte_at is None:
+            self.sent_at = self._loop.time()
 
     def leave(self, *, served: bool) -> None:
         """The client left. A served reply may finish unheard; any other is cancelled at the
@@ -194,14 +208,15 @@ class Exchange:
 
     def _first(self, data: bytes) -> None:
         self.first_byte_at = self._loop.time()
-        if self._observer is not None and 200 <= self.status < 300 and self._is_stream(data):
-            self.mode = "guard"
-            self.on_body = self._guard
-        elif self._owner.claim(self.status):
-            self.mode = "hold"
-            self.on_body = self._hold
-        else:
+        opaque = self._opaque is not None and self._opaque(self.status, self.headers)
+        if self._observer is not None and not opaque and self._begins(data):
+            self.mode, self.on_body = "guard", self._guard
+        elif not self._owner.claim(self.status):
             return
+        elif opaque:
+            self._pass_as_it_comes(self._pass)
+        else:
+            self.mode, self.on_body = "hold", self._hold
         self.on_body(data)
 
     def _guard(self, data: bytes) -> None:
@@ -242,11 +257,9 @@ class Exchange:
             self._release()
         self._resolve(problem)
 
-    def _is_stream(self, data: bytes) -> bool:
-        # The content-type may be wrong in both directions, so the first byte decides (wire 1.3).
+    def _begins(self, data: bytes) -> bool:
         assert self._observer is not None
-        start = data.lstrip(b" \t\r\n\xef\xbb\xbf")[:1]
-        return self._observer.begins(start)
+        return 200 <= self.status < 300 and self._observer.begins(reply_head.first_of(data))
 
     def _begin_stream(self) -> bool:
         """From here on the client is this stream's, unless another attempt was faster."""
@@ -275,26 +288,27 @@ class Exchange:
             if self._held_size > self._largest:
                 self.give_up(BadReply("The upstream's reply is too large to be translated."))
             return
-        self.mode = "overflow"
-        self.started = True
-        self._client.start(self.status, self._owner.stream_headers(self.headers), self._length())
         held = b"".join(self.held)
-        self.held, self._held_size = [], 0  # which `_overflow` counts again
-        self.on_body = self._overflow
-        self._overflow(held)
+        self.held, self._held_size = [held[-TAIL_LIMIT:]], 0  # which `_pass` counts again
+        self.opening = held[:OPENING]
+        self._pass_as_it_comes(self._overflow)
+        self._pass(held)
+
+    def _pass_as_it_comes(self, take: Callable[[bytes], None]) -> None:
+        self.mode, self.on_body, self.started = "overflow", take, True
+        length = reply_head.length(self.headers)
+        self._client.start(self.status, self._owner.stream_headers(self.headers), length)
 
     def _overflow(self, data: bytes) -> None:
-        tail = (self.held[0] if self.held else b"") + data[-TAIL_LIMIT:]
-        self.held = [tail[-TAIL_LIMIT:]]
+        self.held.append(data)  # nothing of it is copied
+        while sum(map(len, self.held[1:])) >= TAIL_LIMIT:
+            del self.held[0]
+        self._pass(data)
+
+    def _pass(self, data: bytes) -> None:
         self._held_size += len(data)
         if self._client.write(data):
             self._hold_back()
-
-    def _length(self) -> int | None:
-        for name, value in self.headers:
-            if name == b"content-length" and value.isdigit():
-                return int(value)
-        return None
 
     # --- backpressure ---------------------------------------------------------------------------
 
@@ -326,20 +340,13 @@ class Exchange:
             self._pulse(now)
 
     def _overdue(self, now: float) -> RelayError | None:
-        limits = self._patience.upstream
-        if now - self.sent_at >= limits.total:
-            return NoAnswer("The upstream took longer than the total time allowed.")
+        heard_at = None if self.first_byte_at is None else self._active_at
         if self._paused_at is not None:
             if now - self._paused_at >= self._patience.client:
                 self._client.abort()
                 return ClientGone("The client does not read its reply.")
-            return None
-        if self.first_byte_at is None:
-            if now - self.sent_at >= limits.first_byte:
-                return NoAnswer("The upstream sent no first byte in time.")
-        elif now - self._active_at >= limits.stall:
-            return NoAnswer("The upstream stopped sending in the middle of its reply.")
-        return None
+            heard_at = now
+        return self._patience.lost(now, self._asked_at, self.sent_at, heard_at)
 
     def _pulse(self, now: float) -> None:
         observer = self._observer
@@ -348,7 +355,8 @@ class Exchange:
         if self.mode == "wait":
             # The head says "stream" and nothing came yet: the model thinks. Commit, so that no
             # proxy cuts.
-            if not (self._promises_stream() and self._begin_stream()):
+            promised = reply_head.promises_stream(self.status, self.headers)
+            if not (promised and self._begin_stream()):
                 return
             self.on_body = self._first_of_started
         elif self.mode == "guard":
@@ -359,10 +367,6 @@ class Exchange:
         if observer.at_boundary:
             self._pulse_at = now
             self._client.write(observer.keepalive)
-
-    def _promises_stream(self) -> bool:
-        kinds = (value for name, value in self.headers if name == b"content-type")
-        return self.status == 200 and any(b"event-stream" in kind for kind in kinds)
 
     def _first_of_started(self, data: bytes) -> None:
         self.first_byte_at = self._loop.time()
@@ -390,10 +394,6 @@ class Exchange:
         self._owner = NO_OWNER
         if self._client is NO_CLIENT:
             self._write = NO_CLIENT.write
-
-
-def _as_it_is(data: bytes) -> bytes:
-    return data
 
 
 def _ignore(data: bytes) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from relayd.attempt import Attempt, Lost, Race
+from relayd.attempt import Attempt
 from relayd.errors import ClientGone, NoAnswer, RelayError
+from relayd.race import Lost, Race
 
 USUAL = 0.95  # the share of first bytes that come within the time after which one is hedged
 
@@ -22,7 +23,7 @@ Ended = Callable[[Attempt, RelayError], None]
 
 async def hedged(
     first: Attempt,
-    race: Race,
+    race: Race[Attempt],
     delay: float,
     second: Callable[[], Attempt | None],
     ended: Ended,
@@ -80,7 +81,7 @@ def _problem(task: Run) -> RelayError | None:
     return Lost("Another attempt was faster.") if task.cancelled() else task.result()
 
 
-async def _end(race: Race, ended: Ended) -> None:
+async def _end(race: Race[Attempt], ended: Ended) -> None:
     """End what still runs. The winner's exchange is left to whoever cancelled us."""
     for task, attempt in race.runs.items():
         if attempt is not race.winner:
@@ -98,7 +99,7 @@ def _told(task: Run) -> RelayError | None:
     return task.result()
 
 
-def _why(race: Race) -> RelayError:
+def _why(race: Race[Attempt]) -> RelayError:
     """Why an attempt is ended: it has lost, or the client has left both."""
     if race.winner is None:
         return ClientGone("The client left.")

@@ -10,9 +10,21 @@ from collections.abc import Iterable, Iterator
 from relayd.bookkeeping import Bookkeeping
 from relayd.ledger.writer import LedgerWriter
 from relayd.metrics.states import AccountState, Connections, LedgerState
+from relayd.policy.conditions import Snapshot
+from relayd.relay import Relay
+from relayd.tracing import Tracer, TracingTerms
 from relayd.upstream.provider import Provider
 
 LATE = 60.0  # seconds that a row may wait before anybody is told
+
+
+def tracer(terms: TracingTerms) -> Tracer | None:
+    """What traces requests; None where nothing is to be traced, and then nothing is imported."""
+    if not terms.endpoint:
+        return None
+    from relayd.spans import OpenTelemetry
+
+    return OpenTelemetry(terms)
 
 
 def connections(providers: Iterable[Provider]) -> Iterator[Connections]:
@@ -83,3 +95,28 @@ def expiring_keys(books: Bookkeeping) -> Iterator[tuple[str, float]]:
         key = caller.key
         if key.expires_at is not None and not (key.disabled or key.account.disabled):
             yield key.name, key.expires_at
+
+
+def snapshot(
+    relay: Relay, books: Bookkeeping, totals: tuple[int, int], now: float, moment: float
+) -> Snapshot:
+    """How everything stands that somebody may have to be told of.
+
+    Arguments:
+        totals: requests that ended, and those of them that failed.
+        now: seconds on the loop's clock.
+        moment: the same in Unix seconds.
+    """
+    ended, failed = totals
+    state = ledger(books.ledger, moment)
+    providers = relay.providers.values()
+    return Snapshot(
+        relay.pools.report(now),
+        balances(books),
+        ended,
+        failed,
+        ledger_trouble(state),
+        state.full,
+        list(certificates(providers)),
+        list(expiring_keys(books)),
+    )

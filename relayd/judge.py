@@ -21,6 +21,8 @@ from relayd.wire.waits import retry_after
 
 RawHeaders = list[tuple[bytes, bytes]]
 
+# What may answer with something else than JSON: audio; transcripts as text or subtitles.
+PLAIN: frozenset[Operation] = frozenset({"speech", "transcribe"})
 OUR_CREDENTIAL = frozenset({401, 402, 403})
 # What the upstream's own failure becomes; anything else of the 5xx becomes 502 (behaviour.md 3).
 REWORDED = {503: 503, 504: 504, 529: 503, 524: 504, 522: 504}
@@ -61,7 +63,7 @@ class Verdict(NamedTuple):
 
     `retry` is set where another upstream may do better: the reply passes only when none is left.
     `produced`: tokens of what it says, as far as can be told without usage; None where its size has
-    to tell.
+    to tell. `heard`: milliseconds of audio that the time stamps of a transcript tell of.
     """
 
     status: int
@@ -71,6 +73,7 @@ class Verdict(NamedTuple):
     retry: BadStatus | None = None
     response_id: str = ""
     produced: int | None = None
+    heard: int | None = None
 
 
 def judge(
@@ -160,12 +163,19 @@ def _status_said(word: object) -> int | None:
 def _judge_success(
     name: FormatName, operation: Operation, status: int, headers: RawHeaders, body: bytes
 ) -> Verdict:
+    if operation == "other":  # nobody knows what it says
+        return Verdict(status, "ok", "", None)
     facts = FORMATS[name].reply_usage(body, operation)
     if not facts.is_json:
+        if operation in PLAIN and _is_plain(operation, headers, body):
+            heard = None if facts.usage is None else facts.usage.audio_ms
+            return Verdict(status, "ok", "", None, heard=heard)
         if not body and status != 204:
             raise BadReply("The upstream sent an empty reply.")
         if _claims_json(headers):
             raise BadReply("The upstream sent a reply that is not valid JSON.")
+        if operation in PLAIN:
+            raise BadReply("The upstream sent a page where audio or text was expected.")
         # It does not claim to be JSON: the client gets it as it is, the ledger knows.
         return Verdict(status, "upstream_error", "upstream_not_json", None)
     if facts.error is not None:
@@ -200,5 +210,19 @@ def _failure(status: int, said: str | None, wait: float | None) -> BadStatus | N
 
 
 def _claims_json(headers: RawHeaders) -> bool:
-    claimed = next((v.lower() for n, v in headers if n == b"content-type"), b"application/json")
-    return b"json" in claimed
+    return b"json" in _claimed(headers)
+
+
+def _claimed(headers: RawHeaders) -> bytes:
+    """The content type, lower case; JSON where there is none."""
+    return next((v.lower() for n, v in headers if n == b"content-type"), b"application/json")
+
+
+def _is_plain(operation: Operation, headers: RawHeaders, body: bytes) -> bool:
+    """Whether this is what was asked for: audio, or the text of a transcript, which is empty where
+    nobody says anything. A page comes from whatever stands in between."""
+    claimed = _claimed(headers)
+    if b"json" in claimed or b"html" in claimed:
+        return False
+    is_text = claimed.startswith(b"text/")
+    return bool(body) or is_text if operation == "transcribe" else bool(body) and not is_text

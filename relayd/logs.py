@@ -68,8 +68,8 @@ class RequestLog:
         """Go by these from now on."""
         self._which, self._sample, self._slow = which, sample, slow
 
-    def tell(self, entry: Entry) -> None:
-        """Say what became of a request, if it is to be told."""
+    def tell(self, entry: Entry, key: str = "") -> None:
+        """Say what became of a request, if it is to be told. `key`: the name of its key."""
         logs = self._logs
         if self._which == "none" or logs is None:
             return
@@ -80,7 +80,7 @@ class RequestLog:
         level = logging.WARNING if slow else logging.INFO
         if level >= logs.level:
             ended = entry.started_at + entry.duration
-            logs.put(logs.lines.made(level, ended, "request", fields(entry, slow=slow)))
+            logs.put(logs.lines.made(level, ended, "request", fields(entry, key, slow=slow)))
 
     def _is_due(self) -> bool:
         """Whether it is the turn of one that went well."""
@@ -89,7 +89,7 @@ class RequestLog:
         return due
 
 
-def fields(entry: Entry, *, slow: bool = False) -> Fields:
+def fields(entry: Entry, key: str = "", *, slow: bool = False) -> Fields:
     """What a line says of a request; what is not known is left out."""
     usage = entry.usage
     said: Fields = {
@@ -107,6 +107,7 @@ def fields(entry: Entry, *, slow: bool = False) -> Fields:
         "stream": entry.stream,
         "account": entry.account_id,
         "key": entry.key_id,
+        "key_name": printable(key),
         "attempts": entry.attempts if entry.attempts > 1 else None,
         "first_byte_s": _rounded(entry.first_byte),
         "duration_s": _rounded(entry.duration),

@@ -7,10 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 FormatName = Literal["chat", "responses", "messages", "gemini"]
-Operation = Literal["generate", "count_tokens", "embed"]
+Operation = Literal[
+    "generate",
+    "count_tokens",
+    "embed",
+    "image",
+    "speech",
+    "transcribe",
+    "moderate",
+    "rerank",
+    "follow_up",
+    "realtime",
+    "other",
+]
+HoldingState = Literal["settled", "owed", "gone"]
 UsageSource = Literal["reported", "partial", "estimated", "interrupted", "none"]
 
 
@@ -49,6 +62,8 @@ class Usage:
 
     The normal form of wire-formats 7: `in_uncached` is what is billed at the full input rate,
     `out_total` includes `reasoning`; the audio, image and video counts are subsets of their side.
+    What is billed by something else than tokens has units of its own: `images` that were made,
+    `audio_ms` of audio that was listened to, `characters` that were spoken, `searches` of a rerank.
     """
 
     in_uncached: int | None = None
@@ -67,6 +82,10 @@ class Usage:
     out_image: int | None = None
     tool_prompt: int | None = None
     total_reported: int | None = None
+    images: int | None = None
+    audio_ms: int | None = None
+    characters: int | None = None
+    searches: int | None = None
     server_tools: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -201,7 +220,8 @@ class UpstreamSpec:
     clients of other formats than its own may be sent to it; `lenient`: what it cannot be told is
     then left out rather than refused, None being as for all; `shared_state`: its keys are of one
     account and can read what its models sealed for each other. `capabilities`: what its models
-    take, by pattern, where it is not as usual (`wire.capabilities`).
+    take, by pattern, where it is not as usual (`wire.capabilities`). `passthrough`: prefixes of
+    paths that are passed on to it as they are.
     """
 
     name: str
@@ -224,6 +244,42 @@ class UpstreamSpec:
     lenient: bool | None = None
     shared_state: bool = False
     capabilities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    passthrough: tuple[str, ...] = ()
+
+
+class Holding(NamedTuple):
+    """Who holds a response that an upstream keeps for its client.
+
+    Arguments:
+        digest: of the account and the response's id, in hex.
+        account: whose it is.
+        upstream, key: where it is, by their names.
+        site: which of the upstream's base URLs, as a short digest of it.
+        model: what that upstream calls the model.
+        name: the model's public name.
+        at: when it was made, in Unix seconds.
+        state: `settled`; `owed` where it was not paid for yet; `gone` where it was deleted.
+        id: of the response, while it is owed: somebody has to ask for it.
+        key_id: of our key that made it.
+        reserved: pico-dollars that are set aside while it is owed.
+        paid: pico-dollars that were paid for it until now.
+        least: pico-dollars that it costs in any case, however it ends.
+    """
+
+    digest: str
+    account: int
+    upstream: str
+    key: str
+    site: str
+    model: str
+    name: str
+    at: float
+    state: HoldingState = "settled"
+    id: str = ""
+    key_id: int = 0
+    reserved: int = 0
+    paid: int = 0
+    least: int = 0
 
 
 @dataclass(slots=True)
@@ -258,3 +314,6 @@ class Entry:
     cost: int = 0
     uncharged: int = 0
     day: int = 0
+    # What became of a response that the upstream keeps, where the request made, settled or deleted
+    # one. It is stored with the row, in a table of its own.
+    holding: Holding | None = None

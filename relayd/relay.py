@@ -4,8 +4,7 @@
 happens, the request ends in exactly one `settle`: one row in the usage log, one count in the
 metrics, the lease ended; and that happens before the last byte of the reply goes out, so that a
 client that has its answer can rely on the row. Admission and choice contain no await: they are
-atomic on the loop. `_ask` is the one loop: until the first byte has gone to the client, a failure
-may lead to another upstream.
+atomic on the loop. To ask is a chapter of its own (`asking`).
 """
 
 from __future__ import annotations
@@ -14,45 +13,45 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
-from time import monotonic
 
 from relayd import conversations, replies
-from relayd.attempt import Asked, Attempt, Place, Race
+from relayd.asking import Asking
+from relayd.attempt import Attempt
 from relayd.call import Call, Client
-from relayd.errors import (
-    AllFull,
-    BadCall,
-    Refused,
-    RelayError,
-)
-from relayd.hedge import USUAL, hedged
+from relayd.capture import CapturedClient, Captures
+from relayd.errors import Refused, RelayError
+from relayd.followups import FollowUps
 from relayd.lobby import Lobby
-from relayd.model import Entry, Timeouts
+from relayd.model import Entry
+from relayd.passing import Passing
 from relayd.policy.attempts import Attempts
-from relayd.policy.keys import ENDPOINT_OF, Directory
-from relayd.policy.lease import Lease
+from relayd.policy.holdings import Holdings
+from relayd.policy.keys import ENDPOINT_OF, Caller, Directory
+from relayd.policy.pins import Pins
 from relayd.policy.pools import Pools, Route
+from relayd.routing import StateRules
 from relayd.settling import Settling
 from relayd.tasks import Tasks
 from relayd.till import Till
-from relayd.translation import Translation, Translator
+from relayd.tracing import Tracer
+from relayd.translation import Translator
 from relayd.upstream.provider import Provider
-from relayd.watch import Patience, Watch
-from relayd.wire import envelope, plan
+from relayd.wire import envelope, kinds, plan
+from relayd.wire.defaults import Defaults
 from relayd.wire.formats import FORMATS
-from relayd.wire.head import Head
+from relayd.wire.paths import Target
 from relayd.work import Last, Meter, Work
 
 log = logging.getLogger("relayd")
 
 
-def _silence(entry: Entry) -> None:
+def _silence(entry: Entry, key: str) -> None:
     """Nobody is told."""
 
 
 class Relay:
-    """Serves requests. Its parts are passed in; reload replaces `directory` and `providers`.
+    """Serves requests. Its parts are passed in; reload replaces `directory` and `defaults` (what
+    requests leave out), and reconfigures.
 
     Arguments:
         directory: who may call.
@@ -61,7 +60,10 @@ class Relay:
         till: charges requests and keeps their rows.
         meter: the metrics.
         translator: for upstreams that do not speak a client's format.
-        tell: says a line about an ended request.
+        holdings: which upstream key holds which response.
+        tracer: begins a trace for each request; None where nobody traces.
+        captures: keeps what some requests and their replies hold.
+        tell: says a line about an ended request, with the name of its key.
         keepalive: seconds of silence before a stream is kept alive.
         write_timeout: seconds that a client may leave its reply unread.
     """
@@ -75,37 +77,68 @@ class Relay:
         meter: Meter,
         *,
         translator: Translator | None = None,
-        tell: Callable[[Entry], None] = _silence,
+        holdings: Holdings | None = None,
+        tracer: Tracer | None = None,
+        captures: Captures | None = None,
+        tell: Callable[[Entry, str], None] = _silence,
         keepalive: float = 10.0,
         write_timeout: float = 120.0,
     ) -> None:
         self.directory = directory
         self.pools = pools
         self.lobby = Lobby(pools.routing.waiting)
-        self.reconfigure(providers, keepalive, write_timeout)
         self.till = till
         self.translator = translator or Translator()
-        self._meter = meter
-        self._loop = asyncio.get_running_loop()
-        self._clock = self._loop.time
-        self._settling = Settling(pools, self.lobby, till, meter, tell=tell, clock=self._clock)
-        self._drains = Tasks()
+        self._tracer = tracer
+        self._captures = captures or Captures()
+        self._clock = asyncio.get_running_loop().time
         self._rng = random.Random()
+        pins = Pins(pools, self._rng)
+        known = Holdings(StateRules()) if holdings is None else holdings
+        self.followups = FollowUps(pools, known, pins, self._rng)
+        self.passing = Passing(pools, pins, self._rng)
+        self._settling = Settling(
+            pools,
+            self.lobby,
+            till,
+            meter,
+            followups=self.followups,
+            tell=tell,
+            clock=self._clock,
+        )
+        self.asking = Asking(self.lobby, self._settling, meter, self.translator, self._clock)
+        self.reconfigure(providers, keepalive, write_timeout)
+        self.defaults = Defaults()
+        self._drains = Tasks()
         self.in_flight = 0
 
     def reconfigure(
         self, providers: Mapping[str, Provider], keepalive: float, write_timeout: float
     ) -> None:
         """Serve the next requests by a new configuration; those in flight keep the old one."""
-        self.providers = providers
         self.lobby.rules = self.pools.routing.waiting
-        self._keepalive, self._write_timeout = keepalive, write_timeout
-        # By identity, which is quicker than hashing four numbers; the watch keeps it alive.
-        self._watches: dict[int, Watch] = {}
+        self.asking.reconfigure(providers, keepalive, write_timeout)
+        self.passing.reconfigure(providers)
 
-    async def serve(self, call: Call, client: Client) -> None:
-        """Answer one request, whatever happens. Raises only CancelledError: the client left."""
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """Those in use, by upstream name."""
+        return self.asking.providers
+
+    @property
+    def settling(self) -> Settling:
+        """What ends rows and leases, for who serves in another way."""
+        return self._settling
+
+    async def serve(self, call: Call, client: Client, caller: Caller | None = None) -> None:
+        """Answer one request, whatever happens. Raises only CancelledError: the client left.
+
+        `caller` is for whom relayd asks on its own; then nobody has shown a key.
+        """
         work = Work(call, client, Entry(call.request_id, call.started_at, format_in=call.format))
+        work.caller = caller
+        if self._tracer is not None:
+            work.trace = self._tracer.begin(call.headers, call.path or call.verb)
         self.in_flight += 1
         try:
             last = await self._work(work)
@@ -113,9 +146,7 @@ class Relay:
             last = replies.fail(work, exc)
         except asyncio.CancelledError:
             if not self._drain(work):
-                last = replies.leave(work)
-                self._settling.close(work, last.size)
-                last.act()
+                self._end(work, replies.leave(work))
             raise
         except Exception:
             # A bug of ours: the client gets its format's 500, the log gets the stack.
@@ -125,8 +156,15 @@ class Relay:
             last = replies.fail(work, RelayError("relayd failed to handle this request."))
         finally:
             self.in_flight -= 1
+        self._end(work, last)
+
+    def _end(self, work: Work, last: Last) -> None:
+        """The books are closed before the last bytes go out: who has them can rely on the row."""
         self._settling.close(work, last.size)
         last.act()
+        self._settling.count_overhead(work)
+        if isinstance(work.client, CapturedClient):
+            work.client.keep(work.entry)
 
     def note(self, entry: Entry) -> None:
         """Count what is not even a request, and keep its row."""
@@ -140,7 +178,7 @@ class Relay:
             self._identify(work)
         self._route(work)
         self.till.open(work, self._clock())
-        attempt, problem = await self._ask(work)
+        attempt, problem = await self.asking.ask(work)
         return replies.finish(work, attempt, problem)
 
     # --- admit ----------------------------------------------------------------------------------
@@ -156,21 +194,39 @@ class Relay:
         work.entry.operation = call.target.operation
         self._identify(work)
         self.till.check_room()
+        if work.caller is not None and self._captures.wants(work.caller.key.name):
+            work.client = CapturedClient(work.client, self._captures, call, work.caller.key.name)
 
     def _identify(self, work: Work) -> None:
         """Whose request it is, and whether they may make it at all."""
-        call = work.call
-        caller = self.directory.find(call.credential, moment=call.started_at, address=call.address)
+        call, caller = work.call, work.caller
+        if caller is None or call.credential:  # else we ask for them ourselves
+            caller = self.directory.find(
+                call.credential, moment=call.started_at, address=call.address
+            )
         work.caller = caller
         work.entry.key_id, work.entry.account_id = caller.id, caller.account.id
         assert call.target is not None
         caller.check_endpoint(ENDPOINT_OF[call.target.operation])
 
     async def _read(self, work: Work) -> None:
+        target = work.call.target
+        assert target is not None
+        is_form = target.form and work.client.sends_form
+        if is_form or target.operation == "other":
+            self.till.check(work, self._clock())  # an upload takes room: not for whom it is in vain
+        if target.rest:  # of what is there already, or is not known here
+            await self._resource(target).read(work)
+            work.read_at = work.client.heard_at
+            return
+        if is_form:
+            await self._read_form(work, target)
+            return
         body = await work.client.read_body()
-        work.read_at = monotonic()
-        assert work.call.target is not None
-        head = FORMATS[work.call.format].read_head(body, work.call.target)
+        work.read_at = work.client.heard_at
+        if target.defaults:
+            body = self.defaults.filled(body, target.defaults)
+        head = FORMATS[work.call.format].read_head(body, target)
         work.head = head
         if "tools" in head.request:  # where these go is the only such question
             head.traits = plan.traits_of(head.request, work.call.format)
@@ -179,14 +235,37 @@ class Relay:
         work.entry.stream = head.stream
         self.till.estimate(head)
 
+    async def _read_form(self, work: Work, target: Target) -> None:
+        form = await work.client.read_form(work.entry.account_id or 0)
+        work.read_at = work.client.heard_at
+        read = FORMATS[work.call.format].read_form
+        assert read is not None  # no other format has a route for one
+        work.head = head = read(form, target, self.defaults.model(target.defaults))
+        work.entry.model_asked = head.model
+        work.entry.stream = head.stream
+
+    def _resource(self, target: Target) -> FollowUps | Passing:
+        return self.passing if target.operation == "other" else self.followups
+
     # --- route ----------------------------------------------------------------------------------
 
     def _route(self, work: Work) -> None:
         """Who can serve the model, and the models named as its fallbacks."""
-        head, caller = work.head, work.caller
-        assert head is not None and caller is not None
+        head, caller, target = work.head, work.caller, work.call.target
+        assert head is not None and caller is not None and target is not None
+        if target.rest:
+            work.attempts = self._resource(target).route(work)
+            return
         caller.check_model(head.model)
         route = self._route_of(head.model, work)
+        if not caller.has_every_endpoint:
+            self._check_kind(work, route)
+        if target.format == "responses":
+            self.followups.begin(work)
+            work.attempts = self.followups.narrow(work, route)
+            if work.attempts is not None:
+                head.request = {}
+                return
         routes = [route]
         for name in route.fallbacks:
             # What a fallback lacks (a format, say) is no reason to refuse the model asked for.
@@ -204,153 +283,30 @@ class Relay:
         if not (work.caller.allows(name) and self.till.sells(name)):
             return None
         try:
-            return self._route_of(name, work)
+            route = self._route_of(name, work)
+            if not work.caller.has_every_endpoint:
+                self._check_kind(work, route)
         except RelayError:
             return None
+        return route
+
+    def _check_kind(self, work: Work, route: Route) -> None:
+        """The model's kind, and what it is asked to make, may take more than the endpoint that is
+        asked. Raises Refused as `Caller.check_endpoint` does."""
+        head, caller, call = work.head, work.caller, work.call
+        assert head is not None and caller is not None
+        if work.entry.operation != "generate":
+            return
+        upstreams = {member.door.name: member.door.spec.name for member in route.pool.members}
+        for door, model in route.models.items():
+            tasks = self.translator.capabilities.of(model, upstreams[door]).tasks
+            for endpoint in sorted(kinds.needed(tasks, head.request, call.format)):
+                caller.check_endpoint(endpoint)
 
     def _route_of(self, model: str, work: Work) -> Route:
         call = work.call
         assert call.target is not None
         return self.pools.route(model, call.format, self.translator.serves(call.target))
-
-    # --- ask ------------------------------------------------------------------------------------
-
-    async def _ask(self, work: Work) -> tuple[Attempt, RelayError | None]:
-        """Ask one upstream after another, until one answers or it is enough."""
-        attempts = work.attempts
-        assert attempts is not None
-        problem: RelayError | None = None  # of the last that was asked
-        refusal: BadCall | None = None  # of the first that has no words for the request
-        while True:
-            try:
-                place = self._maybe_place(attempts) or await self._wait(work, attempts)
-            except RelayError as exc:
-                if work.attempt is not None and work.attempt.verdict is not None:
-                    return work.attempt, problem  # it passes as it came: nobody has a better answer
-                if refusal is not None and problem is None and not isinstance(exc, AllFull):
-                    raise refusal from None
-                raise
-            before = work.attempt
-            usual = place.lease.door.quantiles
-            delay = usual.quantile(USUAL) if attempts.route.pool.hedge else None
-            if delay is None:
-                work.attempt = attempt = self._attempt(work, attempts, place)
-                said = await attempt.run()
-            else:
-                attempt, said = await self._race(work, attempts, place, delay)
-                work.attempt = attempt
-            if said is None or attempt.exchange.started:
-                return attempt, said
-            attempt.failed = True
-            self._settling.end(attempt, said)
-            if not isinstance(said, BadCall):
-                problem = said
-            else:
-                refusal = refusal or said
-                self._pass_over(work, attempt, before)
-                if problem is None:
-                    if not attempts.is_anybody_left:
-                        raise refusal
-                    continue
-                assert before is not None
-                attempt = before
-            rest = attempts.failed(problem, self._clock())
-            if rest is None:
-                return attempt, problem
-            if said is problem:  # else an upstream was passed over: that is no further attempt
-                self._meter.retry(problem.code)
-            if rest:
-                await asyncio.sleep(rest)
-
-    def _pass_over(self, work: Work, attempt: Attempt, before: Attempt | None) -> None:
-        """An upstream cannot be told what the client asks: it is as if it had not been there."""
-        assert work.attempts is not None
-        work.attempts.pass_over(attempt.lease)
-        work.attempt = before
-        self._meter.translated(work.call.format, attempt.spoken, "refused", ())
-
-    def _maybe_place(self, attempts: Attempts) -> Place | None:
-        """The next upstream key to ask; None where the request has to wait for one."""
-        if self.lobby.waiting and len(attempts.route.pool.queue):
-            return None  # those who wait come first
-        try:
-            return self._place(attempts, self._clock())
-        except AllFull:
-            return None
-
-    def _place(self, attempts: Attempts, now: float) -> Place:
-        lease = attempts.next(now)
-        return Place(lease, self.providers[lease.spec.name])
-
-    async def _wait(self, work: Work, attempts: Attempts) -> Place:
-        account, since = work.entry.account_id or 0, monotonic()
-        try:
-            return await self.lobby.wait(
-                attempts.route.pool, account, partial(self._place, attempts)
-            )
-        finally:
-            work.waited = (work.waited or 0.0) + monotonic() - since
-
-    async def _race(
-        self, work: Work, attempts: Attempts, place: Place, delay: float
-    ) -> tuple[Attempt, RelayError | None]:
-        race = Race()
-        work.attempt = first = self._attempt(work, attempts, place, race)
-
-        def second() -> Attempt | None:
-            other = attempts.another(self._clock())
-            if other is None:
-                return None
-            # The first may still be the one that answers: then these were the attempts, too.
-            first.reply_headers = replies.way_headers(attempts)
-            other_place = Place(other, self.providers[other.spec.name])
-            return self._attempt(work, attempts, other_place, race)
-
-        try:
-            return await hedged(first, race, delay, second, self._settling.end)
-        finally:
-            work.attempt = race.winner or first
-            if len(race.runs) > 1:
-                self._meter.hedge(won=work.attempt is not first)
-
-    def _attempt(
-        self, work: Work, attempts: Attempts, place: Place, race: Race | None = None
-    ) -> Attempt:
-        assert work.head is not None
-        asked = Asked(
-            work.call,
-            work.head,
-            work.client,
-            work.limits,
-            work.caller,
-            self.translator,
-            self._translation(work, work.head, place.lease),
-        )
-        timeouts = place.lease.timeouts
-        watch = self._watches.get(id(timeouts)) or self._watch(timeouts)
-        attempt = Attempt(asked, place, watch, race)
-        if not work.asked_at:
-            work.asked_at = monotonic()
-        if attempts.count > 1 or attempts.fell_back:
-            attempt.reply_headers = replies.way_headers(attempts)
-        return attempt
-
-    def _translation(self, work: Work, head: Head, lease: Lease) -> Translation | None:
-        """The request in words for all formats, made once; None where the client's own will do."""
-        translator = self.translator
-        if not lease.translated:
-            if not (head.sealed or translator.restricts(lease, work.call.format, head.traits)):
-                return None
-            if not (head.sealed or translator.serves(head.target)):
-                return None
-        if work.translation is None:
-            work.translation = translator.of(work.call, head, work.caller)
-        return work.translation
-
-    def _watch(self, timeouts: Timeouts) -> Watch:
-        patience = Patience(timeouts, self._keepalive, self._write_timeout)
-        watch = self._watches[id(timeouts)] = Watch(patience, self._loop)
-        return watch
 
     # --- a client that left ---------------------------------------------------------------------
 
@@ -358,7 +314,11 @@ class Relay:
         """Whether the reply is heard to its end, for its true usage, although nobody reads it: as
         the caller's group has it, while the upstream is at work on it."""
         attempt, caller = work.attempt, work.caller
-        if caller is None or caller.group.leaving != "drain" or not work.client.gone:
+        if caller is None or not work.client.gone:
+            return False
+        # What is made in the background goes on anyway, and its end tells what it costs.
+        background = work.thread is not None and work.thread.background
+        if caller.group.leaving != "drain" and not background:
             return False
         if attempt is None or attempt.failed or not attempt.exchange.under_way:
             return False
@@ -374,7 +334,7 @@ class Relay:
     def _heard(self, work: Work, attempt: Attempt) -> None:
         replies.unheard(work, attempt)
         self.in_flight -= 1
-        self._settling.close(work)
+        self._end(work, replies.NO_MORE)
 
     async def close(self) -> None:
         """End what listens on after its client has left; what came until now is charged."""

@@ -14,6 +14,7 @@ from relayd.judge import Verdict
 from relayd.model import Usage
 from relayd.policy.attempts import Attempts
 from relayd.sides import RawHeaders
+from relayd.wire import units
 from relayd.wire.formats import FORMATS
 from relayd.wire.passthrough import BYTES_PER_TOKEN
 from relayd.wire.pipe import Pipe
@@ -53,6 +54,8 @@ def _finish_overflow(work: Work, attempt: Attempt, problem: RelayError | None) -
     work.entry.status = attempt.exchange.status
     if problem is not None:
         _note_failure(work, problem, started=True)
+        if work.entry.operation == "speech":  # half of it can be heard; half a document is none
+            note_usage(work, None, complete=False)
         return Last(client.abort)
     usage = FORMATS[call.format].tail_usage(b"".join(attempt.exchange.held))
     work.entry.outcome = "ok"
@@ -164,7 +167,12 @@ def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int
     """Enter what was consumed. `produced`: output tokens to assume when nobody reports any; what
     generates no text has none."""
     entry, head, observer = work.entry, work.head, work.observer
-    if entry.operation == "count_tokens" or head is None:
+    if entry.operation in ("count_tokens", "other") or head is None:
+        return
+    if head.asked is not None:  # pictures, audio, rankings
+        begun = work.exchange is not None and work.exchange.started
+        begun = begun or (complete and entry.outcome in ("ok", ClientGone.outcome))
+        entry.usage, entry.usage_source = units.used(head, usage, complete=complete, begun=begun)
         return
     if usage is not None and complete:
         entry.usage, entry.usage_source = usage, "reported"
@@ -184,6 +192,9 @@ def note_usage(work: Work, usage: Usage | None, *, complete: bool, produced: int
 
 def _note_verdict(work: Work, verdict: Verdict, size: int) -> None:
     """Enter what a whole reply consumed; one that is no answer has consumed nothing."""
+    head = work.head
+    if verdict.heard is not None and head is not None and head.asked is not None:
+        head.asked.audio_ms = verdict.heard
     if verdict.outcome == "ok" or verdict.usage is not None:
         produced = size // BYTES_PER_TOKEN if verdict.produced is None else verdict.produced
         note_usage(work, verdict.usage, complete=True, produced=produced)
@@ -211,6 +222,10 @@ def _note_failure(work: Work, exc: RelayError, *, started: bool) -> None:
 
 def _nothing() -> None:
     """There is nobody to send anything to."""
+
+
+# Of a request whose client has left.
+NO_MORE = Last(_nothing)
 
 
 def way_headers(attempts: Attempts) -> RawHeaders:

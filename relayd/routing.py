@@ -74,6 +74,40 @@ class AffinityRules:
 
 
 @dataclass(frozen=True, slots=True)
+class RealtimeRules:
+    """Bounds of a realtime session.
+
+    Arguments:
+        idle_timeout: seconds in which neither side says anything.
+        max_session: seconds in all.
+        max_message: bytes of one message.
+    """
+
+    idle_timeout: float = 300.0
+    max_session: float = 3600.0
+    max_message: int = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class StateRules:
+    """What is known of responses that upstreams keep for clients.
+
+    Arguments:
+        entries: responses known at most.
+        ttl: seconds after which a response is forgotten.
+        background: of one account, the most responses made in the background whose end was not
+            seen yet: until then they are not paid for.
+        trust_unknown: whether a request may go on from a response or conversation that is not
+            known here; an upstream that several accounts use may then show one another's.
+    """
+
+    entries: int = 50_000
+    ttl: float = 30 * 86400.0
+    background: int = 100
+    trust_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WaitingRules:
     """The room for requests whose upstream keys are at their limits.
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from relayd.bookkeeping import Keeping, Terms
+from relayd.capture_terms import CaptureTerms
 from relayd.config import Config
 from relayd.config_capabilities import shipped
 from relayd.policy.calendar import Calendar
 from relayd.policy.prices import PriceBook
-from relayd.web.client import BodyLimits
+from relayd.spool import Room
+from relayd.web.bodies import BodyLimits
 from relayd.wire.capabilities import Capabilities
+from relayd.wire.defaults import Defaults
 from relayd.wire.dialects import DIALECTS
 
 
@@ -16,12 +21,23 @@ def fixed_at_start(config: Config) -> tuple[object, ...]:
     """What a reload cannot change."""
     limits = config.limits
     sizes = (limits.max_header, limits.max_connections, limits.idle_timeout, limits.header_timeout)
-    return (config.listen, config.database, config.metrics.listen, config.ledger, sizes)
+    return (
+        config.listen,
+        config.database,
+        config.metrics.listen,
+        config.ledger,
+        config.tracing,
+        sizes,
+    )
 
 
-def body_limits(config: Config) -> BodyLimits:
-    """The part of the limits that reading a body needs."""
-    return BodyLimits(config.limits.max_body, config.limits.body_timeout)
+def body_limits(config: Config, room: Room | None = None) -> BodyLimits:
+    """The part of the limits that reading a body needs. `room`: for large ones; what there is of
+    them is known to it, so a reload keeps it."""
+    limits = config.limits
+    room = room or Room(0)
+    room.most, room.folder = limits.max_spooled, limits.spool
+    return BodyLimits(limits.max_body, limits.body_timeout, max_upload=limits.max_upload, room=room)
 
 
 def keeping(config: Config) -> Keeping:
@@ -37,7 +53,14 @@ def terms(config: Config) -> Terms:
         PriceBook(config.prices, config.unpriced, config.upstreams),
         Calendar(config.timezone),
         config.default_output,
+        config.responses,
     )
+
+
+def captures(config: Config) -> CaptureTerms:
+    """Whose requests are kept; the files lie beside the database, if nothing else is said."""
+    how = config.capture
+    return replace(how, directory=config.database.parent / how.directory)
 
 
 def capabilities(config: Config) -> Capabilities:
@@ -45,6 +68,11 @@ def capabilities(config: Config) -> Capabilities:
     single = {spec.name: spec.capabilities for spec in config.upstreams if spec.capabilities}
     resellers = {spec.name for spec in config.upstreams if DIALECTS[spec.dialect].resells}
     return Capabilities(shipped(), config.capabilities, single, resellers)
+
+
+def defaults(config: Config) -> Defaults:
+    """What requests leave out, by endpoint."""
+    return Defaults(config.defaults.by_endpoint())
 
 
 def url(name: tuple[str, int]) -> str:

@@ -14,10 +14,11 @@ from time import monotonic
 from relayd.attempt import Attempt
 from relayd.errors import ClientGone, NoUpstream, Refused, RelayError, UpstreamError
 from relayd.faults import FaultLog
+from relayd.followups import FollowUps
 from relayd.hedge import lesson
 from relayd.lobby import Lobby
 from relayd.model import Entry
-from relayd.policy.affinity import digest_of
+from relayd.policy.lease import Lease
 from relayd.policy.pools import Pools
 from relayd.till import Till
 from relayd.work import Meter, Work
@@ -33,7 +34,8 @@ class Settling:
         lobby: hears when a place becomes free.
         till: charges, and keeps the rows.
         meter: counts.
-        tell: says a line about an ended request.
+        followups: note what upstreams keep.
+        tell: says a line about an ended request, with the name of its key.
         clock: the loop's.
     """
 
@@ -44,13 +46,15 @@ class Settling:
         till: Till,
         meter: Meter,
         *,
-        tell: Callable[[Entry], None],
+        followups: FollowUps,
+        tell: Callable[[Entry, str], None],
         clock: Callable[[], float],
     ) -> None:
         self._pools = pools
         self._lobby = lobby
         self._till = till
         self._meter = meter
+        self._followups = followups
         self._tell = tell
         self._clock = clock
         self._faults = FaultLog()
@@ -62,16 +66,22 @@ class Settling:
         """Count what is not even a request, and keep its row."""
         self._till.note(entry, self._clock())
         self._meter.settle(entry, "")
-        self._tell(entry)
+        self._tell(entry, "")
 
     def end(self, attempt: Attempt, problem: RelayError) -> None:
         """An attempt came to nothing: its key learns, the operator hears."""
         lease, now = attempt.lease, self._clock()
-        if lease.ended:
-            return
-        door = lease.door
+        if attempt.span is not None:
+            attempt.span.end(attempt.exchange.status, problem)
+        if not lease.ended:
+            self.failed(lease, problem, lesson(attempt, problem, now))
+
+    def failed(self, lease: Lease, problem: RelayError, learned: RelayError | None = None) -> None:
+        """What a lease was taken for came to nothing. `learned`: what that teaches its key, where
+        it is not the problem itself."""
+        door, now = lease.door, self._clock()
         refused_before = door.refused
-        lease.fail(lesson(attempt, problem, now), now)
+        lease.fail(learned or problem, now)
         if isinstance(problem, UpstreamError):
             self._meter.attempt(door.spec.name, door.key.name, problem.code)
             self._faults.note(door.name, problem.code, now)
@@ -85,24 +95,44 @@ class Settling:
         if self._lobby.waiting:
             self._lobby.stir()
 
-    def close(self, work: Work, to_come: int = 0) -> None:
-        """End the request in the books, once. `to_come`: bytes that its last act will send."""
+    def served(self, lease: Lease, tokens: int) -> None:
+        """A session went well that a lease was taken for; how soon it began says nothing."""
+        lease.succeed(self._clock(), None, tokens)
+        self._meter.attempt(lease.spec.name, lease.door.key.name, "ok")
+        if self._lobby.waiting:
+            self._lobby.stir()
+
+    def close(self, work: Work, to_come: int = 0, rule: str = "") -> None:
+        """End the request in the books, once. `to_come`: bytes that its last act will send;
+        `rule`: the model rule that it matched, where no attempt knows it."""
         entry, call, attempt = work.entry, work.call, work.attempt
         now = self._clock()
         entry.duration = now - call.started
         entry.bytes_in = work.client.bytes_in
         entry.bytes_out = work.client.bytes_out + to_come
-        rule = ""
         if attempt is not None:
             rule = attempt.lease.rule
             self._settle_attempt(work, attempt, now)
+            if attempt.span is not None:
+                attempt.span.end(attempt.exchange.status, work.failure)
+        self._followups.settle(work)
         self._till.close(work, now)
-        self._meter.settle(entry, rule, work.overhead(monotonic()), work.waited)
-        self._tell(entry)
+        self._followups.close(work)
+        self._meter.settle(entry, rule, work.waited)
+        key = work.caller.key.name if work.caller is not None else ""
+        self._tell(entry, key)
+        if work.trace is not None:
+            work.trace.end(entry, key)
         if isinstance(work.failure, Refused) and work.failure.limit:
             self._meter.limited(work.failure.limit)
         if isinstance(work.failure, NoUpstream) and work.failure.detail:
             self._faults.unserved(entry.model_asked[:100], work.failure.detail, now)
+
+    def count_overhead(self, work: Work) -> None:
+        """The last bytes have gone out: count what all of it took in relayd itself."""
+        seconds = work.overhead(monotonic())
+        if seconds is not None:
+            self._meter.overhead(work.entry.format_in, seconds)
 
     def _settle_attempt(self, work: Work, attempt: Attempt, now: float) -> None:
         entry, lease, exchange = work.entry, attempt.lease, attempt.exchange
@@ -143,6 +173,3 @@ class Settling:
         if attempts is None or not attempts.route.pool.has_choice:
             return
         self._pools.remember(attempts.route, lease, attempts.wanted, now)
-        if work.response_id and attempt.spoken == work.call.format == "responses":
-            digest = digest_of(entry.account_id or 0, "", work.response_id.encode())
-            self._pools.affinity.keep(digest, lease.door.name, now)

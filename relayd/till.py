@@ -17,7 +17,7 @@ from typing import Protocol
 
 from relayd.errors import NoUpstream, Refused
 from relayd.ledger.lines import Opening
-from relayd.model import Entry, Usage
+from relayd.model import Entry, Operation, Usage
 from relayd.policy.admission import NOBODY_ELSE, Admission, Ask, Grant
 from relayd.policy.buckets import TokenBucket
 from relayd.policy.calendar import Calendar
@@ -30,6 +30,7 @@ from relayd.wire.head import Head
 from relayd.work import Work
 
 FREE = Price(Rates.of({}))
+FREE_OF_CHARGE: frozenset[Operation] = frozenset({"count_tokens", "follow_up", "other"})
 STRANGERS = 600  # rows a minute for requests without a known key
 CROWDED = "The usage log cannot keep up; nothing is relayed unlogged."
 
@@ -86,6 +87,19 @@ class Till:
         """Whether the model is to be had here: it has a price, or needs none."""
         return not self.prices.refuses or self.prices.find(model) is not None
 
+    def check(self, work: Work, now: float) -> None:
+        """Refuse a request, before its body is read, that would not be let in whatever it holds.
+        Takes nothing; raises as `open`."""
+        caller, operation = work.caller, work.entry.operation
+        assert caller is not None
+        costs = operation not in FREE_OF_CHARGE and self.prices.charges_all
+        try:
+            self.admission.check(caller, costs, now, work.entry.started_at)
+        except Refused as exc:
+            if exc.status == 429:
+                work.limits = self._limits(work, caller, now)
+            raise
+
     def open(self, work: Work, now: float) -> None:
         """Let a request in; from now on it has to be closed.
 
@@ -113,12 +127,16 @@ class Till:
             work.limits = self._limits(work, caller, now)
 
     def _ask(self, caller: Caller, head: Head, work: Work) -> Ask:
-        if work.entry.operation == "count_tokens":  # that costs nothing, and uses no tokens
+        if work.entry.operation in FREE_OF_CHARGE:  # that costs nothing, and uses no tokens
             return Ask(caller, head.model, FREE, 0, 0, 0)
         most = 0 if work.entry.operation == "embed" else head.max_output
         price, fallbacks = self.prices.find(head.model), self._fallbacks(work)
         size, tokens = len(head.body), head.input_estimate
-        return Ask(caller, head.model, price, tokens, size, most, head.choices, fallbacks)
+        if head.asked is not None:  # of a recording or a picture, the bytes say nothing
+            size = tokens * 4
+        return Ask(
+            caller, head.model, price, tokens, size, most, head.choices, fallbacks, head.asked
+        )
 
     def _fallbacks(self, work: Work) -> Mapping[str, Price]:
         if work.attempts is None or not work.attempts.fallbacks:
@@ -137,8 +155,14 @@ class Till:
             if grant.ended:
                 return
             # The usage of a request that failed is empty; of any other it is known, or guessed.
-            cost, tokens = self._cost(work, grant), entry.usage.total
+            cost, tokens, thread = self._cost(work, grant), entry.usage.total, work.thread
+            if thread is not None:
+                cost = thread.due(cost)
             entry.cost, entry.uncharged = self.admission.settle(grant, cost, tokens, now)
+            if thread is not None and entry.holding is not None:
+                entry.holding = thread.charged(
+                    entry.holding, entry.cost, grant.reserved, grant.opening_cost
+                )
             if entry.usage_source == "reported":
                 self._learn(work)
             self._ledger.add(entry)
@@ -165,7 +189,9 @@ class Till:
         if group.leaving == "free" and entry.outcome == "client_gone":
             return 0
         price = grant.price
-        if work.attempts is not None and work.attempts.fell_back:
+        if work.settles_debt and work.head is not None:  # set aside when it was made
+            price = self.prices.find(work.head.model)
+        elif work.attempts is not None and work.attempts.fell_back:
             price = grant.ask.fallbacks.get(work.attempts.route.asked)
         return 0 if price is None else charged(price.cost(entry.usage), group.multiplier)
 
@@ -177,7 +203,10 @@ class Till:
             self.estimates.learn(head.model, len(head.body), _prompt(usage))
 
     def estimate(self, head: Head) -> None:
-        """Say how many tokens the prompt may have, by what is known of the model."""
+        """Say how many tokens the prompt may have, by what is known of the model; where it is more
+        than text, who read it knows better."""
+        if head.asked is not None:
+            return
         head.input_estimate = self.estimates.tokens(head.model, len(head.body))
 
 

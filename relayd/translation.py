@@ -71,7 +71,9 @@ class Translator:
 
     def serves(self, target: Target) -> bool:
         """Whether a call may go to upstreams that do not speak its format."""
-        return self.terms.enabled and target.verb not in plan.NATIVE_ONLY
+        if target.operation not in plan.TRANSLATED or target.verb in plan.NATIVE_ONLY:
+            return False
+        return self.terms.enabled
 
     def restricts(self, lease: Lease, client: FormatName, traits: Traits | None) -> bool:
         """Whether the model is not served in the client's format, though its upstream speaks it;
@@ -98,6 +100,7 @@ class Translation:
         self.call = call
         self.head = head
         self.caller = caller
+        self.form: Document | None = None  # what it says, once that was read
 
     def __repr__(self) -> str:
         return f"<Translation of {self.call.request_id} from {self.call.format}>"
@@ -105,7 +108,10 @@ class Translation:
     @cached_property
     def request(self) -> Request:
         """The request in the hub. Raises BadCall where its own format does not allow it."""
-        codec, head = codec_of(self.call.format), self.head
+        head = self.head
+        if head.target.operation == "image":
+            return pictures_of(self.call.format).decode(self._document(), head.target)
+        codec = codec_of(self.call.format)
         decode = codec.decode
         if head.target.operation == "count_tokens" and codec.decode_count is not None:
             decode = codec.decode_count
@@ -123,6 +129,8 @@ class Translation:
         return embed.decode(self._document(), self.head.target)
 
     def _document(self) -> Document:
+        if self.form is not None:
+            return self.form
         document: Document = orjson.loads(self.head.body)
         checked.shallow(document)
         return document
@@ -132,7 +140,8 @@ class Translation:
         other providers sealed: it holds envelopes of ours from a reply that was translated. Raises
         BadCall where it cannot be read at all."""
         head = self.head
-        if head.target.operation == "embed":  # texts: no reply put an envelope there
+        # Texts, orders for pictures: no reply put an envelope there.
+        if head.target.operation in ("embed", "image"):
             return head
         body = orjson.dumps(self._unsealed(lease))
         self.let_go()
@@ -203,6 +212,13 @@ def scope_of(lease: Lease) -> str:
     spec = lease.spec
     name = spec.name if spec.shared_state else f"{spec.name}\0{lease.door.key.name}"
     return blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+def pictures_of(name: FormatName) -> Codec:
+    """What translates a format's image endpoints; whoever asks knows that it has some."""
+    codec = FORMATS[name].pictures
+    assert codec is not None, f"{name} has no image endpoints"
+    return codec
 
 
 def codec_of(name: FormatName) -> Codec:

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from relayd.errors import RelayError
+from relayd.errors import NoAnswer, RelayError
 from relayd.model import Timeouts
 
 log = logging.getLogger("relayd")
@@ -41,6 +41,26 @@ class Patience:
     upstream: Timeouts
     keepalive: float = 10.0
     client: float = 120.0
+
+    def lost(
+        self, now: float, asked_at: float, sent_at: float, heard_at: float | None
+    ) -> NoAnswer | None:
+        """Whether an upstream is to be given up.
+
+        Arguments:
+            asked_at: when the first byte of the request went out.
+            sent_at: when the last one did, as far as it has.
+            heard_at: when a byte of the reply came last; None while none has.
+        """
+        limits = self.upstream
+        if now - asked_at >= limits.total:
+            return NoAnswer("The upstream took longer than the total time allowed.")
+        if heard_at is None:
+            if now - sent_at >= limits.first_byte:
+                return NoAnswer("The upstream sent no first byte in time.")
+        elif now - heard_at >= limits.stall:
+            return NoAnswer("The upstream stopped sending in the middle of its reply.")
+        return None
 
 
 class Watch:

@@ -18,8 +18,10 @@ from relayd.forward import Exchange
 from relayd.model import Entry, FormatName
 from relayd.policy.admission import Grant
 from relayd.policy.attempts import Attempts
+from relayd.policy.holdings import Thread
 from relayd.policy.keys import Caller
 from relayd.sides import RawHeaders
+from relayd.tracing import Trace
 from relayd.translation import Translation
 from relayd.wire.head import Head
 from relayd.wire.pipe import Pipe
@@ -28,9 +30,9 @@ from relayd.wire.pipe import Pipe
 class Meter(Protocol):
     """Where counts go."""
 
-    def settle(
-        self, entry: Entry, rule: str, overhead: float | None = None, waited: float | None = None
-    ) -> None: ...
+    def settle(self, entry: Entry, rule: str, waited: float | None = None) -> None: ...
+
+    def overhead(self, format_name: str, seconds: float) -> None: ...
 
     def attempt(self, upstream: str, key: str, result: str) -> None: ...
 
@@ -53,9 +55,11 @@ class Work:
 
     `attempt` is the one that stands: under way, or the last there was. `failure` is what it came to
     after all, where that is the upstream's fault. `limits` are headers: how the caller's limits
-    stand. On the fine clock (the loop's counts milliseconds): `read_at`, when the body was there,
-    and `asked_at`, when an upstream was first asked; `waited`, the seconds for a key in between.
-    `translation` is None until some upstream speaks another format.
+    stand. On the fine clock (the loop's counts milliseconds): `read_at`, when its last bytes came,
+    and `asked_at`, when an upstream was first asked, where it did not answer; `waited`, the seconds
+    for a key in between.
+    `thread` is None where no upstream keeps anything of it.
+    `translation` is None until some upstream speaks another format, `trace` where nobody traces.
     """
 
     call: Call
@@ -70,9 +74,17 @@ class Work:
     attempt: Attempt | None = None
     failure: RelayError | None = None
     response_id: str = ""
+    thread: Thread | None = None
     read_at: float = 0.0
     asked_at: float = 0.0
     waited: float | None = None
+    trace: Trace | None = None
+
+    @property
+    def settles_debt(self) -> bool:
+        """Whether it asks for a response that was made in the background, and not paid for yet."""
+        after = self.thread.after if self.thread is not None else None
+        return after is not None and after.state == "owed" and self.entry.operation == "follow_up"
 
     @property
     def exchange(self) -> Exchange | None:
@@ -81,10 +93,12 @@ class Work:
     def overhead(self, now: float) -> float | None:
         """Seconds in relayd itself: before an upstream was asked, without the wait for a key, and
         after its last byte. None where no upstream's reply came to its end."""
-        ended_at = self.exchange.ended_at if self.exchange is not None else None
-        if ended_at is None:
+        attempt = self.attempt
+        ended_at = attempt.exchange.ended_at if attempt is not None else None
+        if attempt is None or ended_at is None:
             return None
-        return self.asked_at - self.read_at - (self.waited or 0.0) + now - ended_at
+        asked_at = self.asked_at or attempt.asked_at
+        return asked_at - self.read_at - (self.waited or 0.0) + now - ended_at
 
     @property
     def observer(self) -> Pipe | None:

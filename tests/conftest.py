@@ -7,17 +7,45 @@ is left.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import gc
+import os
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import certifi
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.scripted_upstream import ScriptedUpstream
 from tests.support.speech import FORMATS, SPEECHES, Speech
 
 if TYPE_CHECKING:
     from tests.support.running import Running
+
+
+# A machine that is busy with something else makes no test wrong. Each run looks at other examples.
+settings.register_profile(
+    "usual",
+    max_examples=int(os.environ.get("RELAYD_EXAMPLES") or 50),
+    deadline=None,
+    # To explain a failure line by line takes minutes.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("usual")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Thousands of tests stay until the end: while they come about the garbage collector has
+    nothing to do, and afterwards it need not look at them again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 class Daemons:
@@ -38,6 +66,19 @@ class Daemons:
         """Stop all."""
         for running in self.running:
             running.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every client of a library reads the certificates of all the world's authorities, which takes
+    longer than the test. No test goes out into the world: the first of them will do."""
+    mark = "-----END CERTIFICATE-----"
+    first, found, _ = Path(certifi.where()).read_text(encoding="utf-8").partition(mark)
+    file = tmp_path_factory.mktemp("authority") / "one.pem"
+    file.write_text(f"{first}{found}\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield
 
 
 @pytest.fixture(scope="module")

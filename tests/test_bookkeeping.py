@@ -27,11 +27,12 @@ from relayd.ledger.journal import journal_directory
 from relayd.ledger.lines import Opening, closing_line, opening_line
 from relayd.ledger.lock import DatabaseInUse, lock_path
 from relayd.ledger.segment import segment_path
-from relayd.model import Entry, Usage
+from relayd.model import Entry, Holding, Usage
 from relayd.money import DOLLAR
 from relayd.policy.calendar import Calendar
 from relayd.policy.keys import Directory
 from relayd.policy.prices import Price, PriceBook, Rates
+from relayd.routing import StateRules
 from relayd.store import keys
 from relayd.store.base import DatabaseTooNew, NewKey, StoreError, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
@@ -611,6 +612,62 @@ def test_pruning_that_fails_is_said_and_upkeep_goes_on(
                 assert not upkeep.done()
 
     run(work)
+
+
+# --- responses that upstreams keep ----------------------------------------------------------------
+
+
+def held(number: int, at: float = NOON) -> Holding:
+    return Holding(f"digest-{number}", 1, "up", "1", "site", "m", "m", at)
+
+
+def test_what_rows_told_of_responses_is_known_after_a_start_and_pruned_by_the_hour(
+    tmp_path: Path,
+) -> None:
+    state = StateRules(entries=2, ttl=10 * DAY)
+
+    async def work() -> None:
+        clock = [NOON]
+        async with opened(tmp_path) as books:
+            for number, at in enumerate((NOON - 20 * DAY, NOON - 3, NOON - 2, NOON - 1)):
+                told = row(number)
+                told.holding = held(number, at)
+                books.ledger.add(told)
+            await books.ledger.flush()
+        async with opened(tmp_path, terms()._replace(state=state)) as books:
+            assert [bool(books.holdings.find(f"digest-{n}", NOON)) for n in range(4)] == [
+                *[False, False],
+                *[True, True],
+            ]
+            await books.adopt(terms()._replace(state=StateRules(ttl=1.5)))
+            assert books.holdings.find("digest-2", NOON) is None, "a reload's rules count at once"
+            await books.adopt(terms()._replace(state=state))
+            async with meanwhile(books.upkeep(lambda: clock[0])):
+                await step(SAVED_EVERY + 1)
+                await until(lambda: _stored(books, 2))
+
+    run(work)
+
+
+def test_what_is_owed_for_a_response_stays_set_aside_over_a_restart(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with opened(tmp_path) as books:
+            told = row(1)
+            told.holding = held(1)._replace(state="owed", key_id=7, reserved=5 * DOLLAR)
+            books.ledger.add(told)
+            await books.ledger.flush()
+        async with opened(tmp_path) as books:
+            balances = books.till.admission.balances
+            parties = balances.account(1), balances.key(7)
+            assert [party.reserved for party in parties] == [5 * DOLLAR] * 2
+            books.holdings.keep(held(1), NOON)
+            assert [party.reserved for party in parties] == [0, 0]
+
+    run(work)
+
+
+async def _stored(books: Bookkeeping, number: int) -> bool:
+    return len(await books.store.holdings(0.0, 100)) == number
 
 
 # --- a store that fails ---------------------------------------------------------------------------

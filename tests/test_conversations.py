@@ -89,12 +89,3 @@ def test_the_conversations_of_two_accounts_or_models_are_never_the_same(
     ]
 
     assert None not in found and len(set(found)) == 4
-
-
-def test_a_reply_that_is_gone_on_from_is_told_for_its_account_alone() -> None:
-    ask: dict[str, Any] = {"path": "/v1/responses", "input": "hi", "previous_response_id": "resp_1"}
-    first, again, other = asked(**ask), asked(**ask), asked(**ask, account=2)
-
-    assert first.previous == again.previous is not None
-    assert other.previous not in (None, first.previous)
-    assert asked().previous is None

@@ -135,9 +135,9 @@ def test_a_key_made_by_another_process_is_seen(tmp_path: Path) -> None:
         async def answers(expected: int) -> bool:
             return await status(daemon, "demo", secret) == expected
 
-        await until(lambda: answers(200), within=1.0)
+        await until(lambda: answers(200))
         await beside.change_key("late", {"disabled": True}, now=1.0, actor="test")
-        await until(lambda: answers(401), within=1.0)
+        await until(lambda: answers(401))
         await beside.close()
 
     run(tmp_path, work)

@@ -13,6 +13,7 @@ from relayd.forward import GUARD_LIMIT, HOLD_LIMIT, Exchange
 from relayd.model import Timeouts
 from relayd.sides import RawHeaders
 from relayd.watch import Patience, Watch
+from relayd.wire import reply_head
 from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
 from relayd.wire.passthrough import Passthrough
@@ -51,13 +52,26 @@ class Deciding:
 class Scene:
     """An exchange of a messages stream between a noting client and a noting upstream."""
 
-    def __init__(self, *, stream: bool = True, patience: Patience = PATIENCE) -> None:
+    def __init__(
+        self,
+        *,
+        stream: bool = True,
+        opaque: bool = False,
+        patience: Patience = PATIENCE,
+        client: type[NotingClient] = NotingClient,
+    ) -> None:
         self.happened: list[str] = []
-        self.client = NotingClient(self.happened, b"")
+        self.client = client(self.happened, b"")
         self.watch = Watch(patience, asyncio.get_running_loop())
         observer = observer_of_messages() if stream else None
         self.owner = Deciding()
-        self.exchange = Exchange(self.client, observer, self.owner, self.watch)
+        self.exchange = Exchange(
+            self.client,
+            observer,
+            self.owner,
+            self.watch,
+            opaque=reply_head.is_opaque if opaque else None,
+        )
         self.exchange.attach(NotingConnection(self.happened))
         self.start = self.exchange.sent_at
 
@@ -223,7 +237,7 @@ def test_a_reply_within_the_bound_is_held_and_a_larger_one_passes() -> None:
         assert scene.happened == ["client: head", "client: bytes"]
         assert len(scene.client.received) == HOLD_LIMIT + 100_000
         scene.exchange.on_body(b"z" * 200_000)
-        assert sum(map(len, scene.exchange.held)) <= 64 * 1024
+        assert scene.exchange.held == [b"z" * 200_000]  # the last read, whole
 
     run(work)
 
@@ -418,5 +432,124 @@ def test_a_reply_that_another_attempt_has_beaten_goes_nowhere() -> None:
             scene.exchange.on_end()
             assert scene.happened == []
             assert not scene.exchange.started
+
+    run(work)
+
+
+# --- sound, pictures, files -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_opaque_reply_goes_out_at_once_and_is_not_kept(stream: bool) -> None:
+    async def work() -> None:
+        scene = Scene(stream=stream, opaque=True)
+        scene.exchange.on_head(200, [(b"content-type", b"audio/mpeg"), (b"content-length", b"9")])
+        scene.exchange.on_body(b"\xff\xfbsound")
+        assert scene.happened == ["client: head", "client: bytes"]
+        scene.exchange.on_body(b"..")
+        scene.exchange.on_end()
+        assert scene.client.received == b"\xff\xfbsound.."
+        assert (scene.exchange.mode, scene.exchange.held) == ("overflow", [])
+        assert scene.exchange.seen == 9
+        assert scene.problem is None
+
+    run(work)
+
+
+def test_not_a_byte_of_an_opaque_reply_is_copied() -> None:
+    class Same(NotingClient):
+        def write(self, data: bytes) -> bool:
+            self.seen = data
+            return False
+
+    async def work() -> None:
+        scene = Scene(stream=False, opaque=True, client=Same)
+        scene.exchange.on_head(200, [(b"content-type", b"audio/mpeg")])
+        for piece in (bytes(300_000), bytes(70_000)):
+            scene.exchange.on_body(piece)
+            assert isinstance(scene.client, Same)
+            assert scene.client.seen is piece
+        scene.exchange.leave(served=False)
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(500, b"audio/mpeg"), (200, b"application/json"), (200, b"text/html"), (200, b"")],
+)
+def test_what_may_be_a_failure_is_held_where_sound_was_expected(status: int, kind: bytes) -> None:
+    async def work() -> None:
+        scene = Scene(stream=False, opaque=True)
+        scene.exchange.on_head(status, [(b"content-type", kind)])
+        scene.exchange.on_body(b"?")
+        assert (scene.exchange.mode, scene.happened) == ("hold", [])
+        scene.exchange.leave(served=False)
+
+    run(work)
+
+
+def test_an_opaque_reply_is_held_where_none_was_asked_for() -> None:
+    async def work() -> None:
+        scene = Scene(stream=False)
+        scene.exchange.on_head(200, [(b"content-type", b"audio/mpeg")])
+        scene.exchange.on_body(b"?")
+        assert scene.exchange.mode == "hold"
+        scene.exchange.leave(served=False)
+
+    run(work)
+
+
+def test_an_opaque_reply_waits_for_a_slow_client() -> None:
+    async def work() -> None:
+        scene = Scene(stream=False, opaque=True)
+        scene.exchange.on_head(200, [(b"content-type", b"audio/mpeg")])
+        scene.client.paused = True
+        scene.exchange.on_body(b"..")
+        assert scene.happened[-1] == "upstream: paused"
+        assert scene.client.resume is not None
+        scene.client.resume()
+        assert scene.happened[-1] == "upstream: resumed"
+        scene.exchange.leave(served=False)
+
+    run(work)
+
+
+# --- a request that takes its time ----------------------------------------------------------------
+
+
+def test_an_upstream_owes_no_answer_while_it_takes_the_request() -> None:
+    async def work() -> None:
+        scene = Scene()
+        before = scene.exchange.sent_at
+        scene.exchange.sent_at -= 19.9
+        scene.exchange.moved()
+        assert scene.exchange.sent_at >= before
+        assert scene.after(19.9) == ""
+        assert scene.after(20.1) == "upstream: aborted"
+        assert isinstance(scene.problem, NoAnswer)
+
+    run(work)
+
+
+def test_a_piece_that_goes_up_after_the_answer_began_counts_for_nothing() -> None:
+    async def work() -> None:
+        scene = Scene()
+        scene.exchange.on_head(200, SSE)
+        scene.exchange.on_body(MESSAGES.opening)
+        scene.exchange.sent_at = 0.0
+        scene.exchange.moved()
+        assert scene.exchange.sent_at == 0.0
+        scene.exchange.leave(served=False)
+
+    run(work)
+
+
+def test_a_request_that_moves_for_ever_ends_with_the_total_time() -> None:
+    async def work() -> None:
+        scene = Scene()
+        scene.exchange.sent_at = scene.start + 99
+        assert scene.after(99.9) == ""
+        assert scene.after(100) == "upstream: aborted"
 
     run(work)

@@ -1,7 +1,8 @@
 """The rules of the house that a tool can check: sizes, docstrings, mirrors, banned words.
 
 The floors are import-linter's, the style is ruff's; here stands what neither of them knows. Every
-module is parsed once for all tests, so that this stays fast.
+module is read and parsed once for all tests, and not before the first of them runs: whoever only
+collects tests does without.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import ast
 import asyncio
 import dataclasses
+import gc
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +33,34 @@ TESTED_ELSEWHERE = {
     "relayd/store/": "one contract suite for every backend, tests/store/test_contract.py",
     "relayd/accounts.py": "records without behaviour",
     "relayd/alerting.py": "records without behaviour",
+    "relayd/capture_terms.py": "records without behaviour",
+    "relayd/tracing.py": "Protocols, and records without behaviour",
     "relayd/work.py": "records without behaviour",
     "relayd/call.py": "records without behaviour",
     "relayd/sides.py": "Protocols",
     "relayd/routing.py": "records without behaviour",
     "relayd/watch.py": "with what it watches: tests/test_forward.py",
+    "relayd/asking.py": "told by transcripts: tests/test_relay.py, tests/test_relay_attempts.py",
     "relayd/attempt.py": "told by transcripts: tests/test_relay.py, tests/test_relay_attempts.py",
     "relayd/hedge.py": "told by transcripts: tests/test_relay_attempts.py",
+    "relayd/race.py": "told by transcripts: tests/test_relay_attempts.py",
     "relayd/replies.py": "told by transcripts: tests/test_relay.py",
     "relayd/settling.py": "told by transcripts: tests/test_relay.py",
     "relayd/sockets.py": "seen through both sides: tests/upstream and tests/web",
+    "relayd/upstream/sink.py": "Protocols",
+    "relayd/upstream/inflate.py": "with what is decoded: tests/upstream/test_connection.py",
     "relayd/wire/parts.py": "records without behaviour",
     "relayd/wire/codec.py": "Protocols",
     "relayd/wire/pipe.py": "Protocols",
+    "relayd/collecting.py": "with what it collects: tests/e2e/test_followups.py",
+    "relayd/listening.py": "with what listens: tests/test_daemon.py",
+    "relayd/reloading.py": "with what is reloaded: tests/test_daemon.py",
+    "relayd/ends.py": "with who makes one: tests/upstream/test_handshake.py",
+    "relayd/realtime.py": "over real sockets: tests/e2e/test_realtime.py",
+    "relayd/switching.py": "over real sockets: tests/e2e/test_realtime.py",
+    "relayd/sitting.py": "over real sockets: tests/e2e/test_realtime.py",
+    "relayd/pace.py": "with what flows: tests/e2e/test_realtime_ends.py",
+    "relayd/tunnel.py": "over real sockets: tests/e2e/test_realtime_ends.py",
     "relayd/embedded.py": "every test in tests/e2e talks to it",
 }
 
@@ -64,8 +82,6 @@ def python_files(*folders: str) -> list[str]:
 
 SOURCES = python_files("relayd")
 EVERYTHING = python_files("relayd", "tests", "benchmarks")
-TEXTS = {name: (ROOT / name).read_text(encoding="utf-8") for name in EVERYTHING}
-TREES = {name: ast.parse(text) for name, text in TEXTS.items()}
 
 PARSER_CALLBACKS = (
     "message_begin url status header headers_complete body message_complete "
@@ -75,28 +91,48 @@ PARSER_CALLBACKS = (
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
+@cache
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+@cache
+def tree(name: str) -> ast.Module:
+    return ast.parse(text(name))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trees() -> Iterator[None]:
+    """Millions of nodes: the garbage collector keeps off, and nothing stays of them."""
+    gc.disable()
+    yield
+    functions.cache_clear()
+    tree.cache_clear()
+    gc.enable()
+
+
 def nothing(found: Iterable[str]) -> None:
     """Fails with one line for each thing found."""
     lines = list(found)
     assert not lines, "\n" + "\n".join(lines)
 
 
-def functions(name: str) -> Iterator[Function]:
-    for node in ast.walk(TREES[name]):
-        if isinstance(node, Function):
-            yield node
+@cache
+def functions(name: str) -> list[Function]:
+    return [node for node in ast.walk(tree(name)) if isinstance(node, Function)]
 
 
 def where(name: str, node: Any) -> str:
     return f"{name}:{node.lineno} {getattr(node, 'name', '')}".rstrip()
 
 
+@cache
 def promised() -> set[str]:
     """Methods whose meaning is told elsewhere: by asyncio, by the parser, by our own Protocols."""
     names = {name for name in dir(asyncio.Protocol) if not name.startswith("_")}
     names |= {f"on_{part}" for part in PARSER_CALLBACKS.split()}
-    for tree in TREES.values():
-        for node in ast.walk(tree):
+    for path in EVERYTHING:
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
                 names |= {one.name for one in node.body if isinstance(one, Function)}
     return names
@@ -108,18 +144,15 @@ def without_docstring(node: ast.Module | ast.ClassDef, path: str) -> Iterator[st
         if not isinstance(child, Function | ast.ClassDef) or child.name.startswith("_"):
             continue
         is_method = isinstance(node, ast.ClassDef)
-        clear = is_method and (len(child.body) == 1 or child.name in PROMISED)
+        clear = is_method and (len(child.body) == 1 or child.name in promised())
         if ast.get_docstring(child) is None and not clear:
             yield where(path, child)
         if isinstance(child, ast.ClassDef):
             yield from without_docstring(child, path)
 
 
-PROMISED = promised()
-
-
 def test_every_module_opens_with_a_docstring() -> None:
-    nothing(name for name in EVERYTHING if not ast.get_docstring(TREES[name]))
+    nothing(name for name in EVERYTHING if not ast.get_docstring(tree(name)))
 
 
 def test_package_files_hold_a_docstring_and_no_imports() -> None:
@@ -127,13 +160,13 @@ def test_package_files_hold_a_docstring_and_no_imports() -> None:
         f"{where(name, node)}: {ast.unparse(node)}"
         for name in SOURCES
         if name.endswith("/__init__.py")
-        for node in ast.walk(TREES[name])
+        for node in ast.walk(tree(name))
         if isinstance(node, ast.Import | ast.ImportFrom) and "__future__" not in ast.unparse(node)
     )
 
 
 def test_public_names_have_a_docstring() -> None:
-    nothing(line for name in SOURCES for line in without_docstring(TREES[name], name))
+    nothing(line for name in SOURCES for line in without_docstring(tree(name), name))
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
@@ -149,7 +182,7 @@ def test_no_source_file_is_longer_than_a_sitting() -> None:
     nothing(
         f"{name}: {lines} lines"
         for name in SOURCES
-        if (lines := TEXTS[name].count("\n")) > LONGEST_FILE and name not in KNOWN_LONG
+        if (lines := text(name).count("\n")) > LONGEST_FILE and name not in KNOWN_LONG
     )
 
 
@@ -168,7 +201,7 @@ def test_no_function_takes_more_than_five_positional_parameters() -> None:
 def test_annotations_are_postponed_everywhere() -> None:
     needed = "from __future__ import annotations"
 
-    nothing(n for n in EVERYTHING if needed not in TEXTS[n] and len(TREES[n].body) > 1)
+    nothing(n for n in EVERYTHING if needed not in text(n) and len(tree(n).body) > 1)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +218,13 @@ def test_what_is_banned_stands_nowhere_in_the_sources(
 ) -> None:
     names = [n for n in SOURCES if not n.startswith(allowed)] if allowed else SOURCES
 
-    nothing(name for name in names if re.search(banned, TEXTS[name]))
+    nothing(name for name in names if re.search(banned, text(name)))
 
 
 def test_every_module_has_a_test_of_its_own_name() -> None:
     """`relayd/wire/chat/stream.py` wants `tests/wire/chat/test_stream*.py`; a module straight in
     `relayd/` may have a folder of its own name."""
-    tests = python_files("tests")
+    tests = [Path(test) for test in python_files("tests")]
     nothing(
         name
         for name in SOURCES
@@ -201,12 +234,10 @@ def test_every_module_has_a_test_of_its_own_name() -> None:
     )
 
 
-def is_test_of(name: str, test: str) -> bool:
-    folder, stem = Path(name).parent, Path(name).stem
-    mirror = Path("tests", *folder.parts[1:])
-    path = Path(test)
-    if not path.stem.startswith(f"test_{stem}"):
+def is_test_of(name: str, path: Path) -> bool:
+    if not path.name.startswith(f"test_{Path(name).stem}"):
         return False
+    mirror = Path("tests", *Path(name).parts[1:-1])
     return path.parent == mirror or (path.parent.parent == mirror == Path("tests"))
 
 
@@ -247,7 +278,7 @@ def test_the_list_of_exceptions_has_no_dead_entries() -> None:
 )
 def test_every_option_is_read_by_someone(record: type) -> None:
     """An option that nothing reads is a promise not kept."""
-    elsewhere = "\n".join(TEXTS[name] for name in SOURCES if not name.startswith("relayd/config"))
+    elsewhere = "\n".join(text(name) for name in SOURCES if not name.startswith("relayd/config"))
     names = [field.name for field in dataclasses.fields(record)]
 
     nothing(name for name in names if not re.search(rf"\.{name}\b", elsewhere))

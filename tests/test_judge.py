@@ -7,7 +7,7 @@ import pytest
 
 from relayd.errors import BadReply, BadStatus, RelayError
 from relayd.judge import first_event_error, judge
-from relayd.model import FormatName
+from relayd.model import FormatName, Operation
 from tests.support.speech import FORMATS, SPEECHES
 from tests.wire.cuts import observer
 
@@ -275,3 +275,59 @@ def test_what_the_observer_keeps_is_what_is_judged(name: FormatName) -> None:
         watch.feed(b"data: " + orjson.dumps(value) + b"\n\n")
         found = first_event_error(name, watch.first_error_event)
         assert isinstance(found, BadStatus) and found.upstream_status == 529
+
+
+# --- audio and transcripts ------------------------------------------------------------------------
+
+
+def typed(kind: str) -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", kind.encode())]
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "body"),
+    [
+        ("speech", "audio/mpeg", b"\xff\xfb"),
+        ("speech", "application/octet-stream", b"RIFF"),
+        ("transcribe", "text/plain; charset=utf-8", b"Hello\n"),
+        ("transcribe", "text/plain", b""),
+        ("transcribe", "application/x-subrip", b"1\n"),
+    ],
+)
+def test_audio_and_plain_transcripts_are_answers(
+    operation: Operation, kind: str, body: bytes
+) -> None:
+    verdict = judge("chat", operation, 200, typed(kind), body)
+    assert (verdict.status, verdict.outcome, verdict.error_code) == (200, "ok", "")
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "body"),
+    [
+        ("speech", "text/html", b"<html>"),
+        ("speech", "text/plain", b"Sign in"),
+        ("speech", "audio/mpeg", b""),
+        ("speech", "application/json", b"\xff\xfb"),
+        ("transcribe", "text/html; charset=utf-8", b"<html>"),
+        ("transcribe", "application/json", b"Hello"),
+        ("transcribe", "audio/mpeg", b""),
+        ("image", "application/json", b'{"data": []}'),
+    ],
+)
+def test_a_page_or_nothing_is_no_answer(operation: Operation, kind: str, body: bytes) -> None:
+    with pytest.raises(BadReply):
+        judge("chat", operation, 200, typed(kind), body)
+
+
+def test_subtitles_tell_how_long_the_audio_was() -> None:
+    body = b"WEBVTT\n\n00:00.000 --> 00:02.500\nHi\n"
+    verdict = judge("chat", "transcribe", 200, typed("text/vtt"), body)
+    assert (verdict.usage, verdict.heard) == (None, 2500)
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b'{"error":{"message":"of the batch"}}'])
+def test_an_answer_that_nobody_reads_is_one_whatever_it_says(body: bytes) -> None:
+    verdict = judge("chat", "other", 200, [(b"content-type", b"application/json")], body)
+    assert (verdict.status, verdict.outcome, verdict.usage) == (200, "ok", None)
+    with pytest.raises(BadStatus):
+        judge("chat", "other", 500, [], body)

@@ -66,13 +66,13 @@ def _loggers_as_before() -> Iterator[None]:
 
 def test_a_request_is_one_line_for_people() -> None:
     told = Told()
-    RequestLog(told.logs).tell(SERVED)
+    RequestLog(told.logs).tell(SERVED, "laptop")
     [line] = told.lines()
     assert line.split(" ", 2)[2] == (
         "info request id=req_1 status=200 outcome=ok op=generate model=fast format=chat"
         " upstream=openai/1 upstream_format=responses upstream_model=gpt-5.4-mini stream=yes"
-        " account=3 key=7 attempts=2 first_byte_s=0.412 duration_s=2.5 in=10 cached=5 out=21"
-        " bytes_in=100 bytes_out=200"
+        " account=3 key=7 key_name=laptop attempts=2 first_byte_s=0.412 duration_s=2.5"
+        " in=10 cached=5 out=21 bytes_in=100 bytes_out=200"
     )
 
 

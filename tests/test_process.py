@@ -40,5 +40,5 @@ def test_what_was_built_at_start_is_left_out_of_collections_and_rest_is_collecte
         del cycle
         assert gc.collect() >= 1
     finally:
-        gc.unfreeze()
+        # What is frozen stays so: thawed, all that the tests are made of would be looked at again.
         gc.set_threshold(*before)

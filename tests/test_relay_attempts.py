@@ -19,6 +19,7 @@ from relayd.model import KeyLimits, UpstreamKey
 from relayd.policy.pool import Wanted
 from relayd.policy.prices import Price, PriceBook, Rates
 from relayd.routing import ModelRouting, RetryRules, Routing, WaitingRules
+from tests.support.forms import audio, form, model
 from tests.support.relay_parts import NotingClient, Stage, settled
 from tests.support.speech import SPEECHES
 from tests.support.waiting import until
@@ -75,6 +76,24 @@ def test_a_failure_before_the_first_byte_is_healed_by_another_upstream() -> None
             2,
         )
         assert stage.meter.attempts == [("up", "1", "upstream_500"), ("spare", "1", "ok")]
+        ended_well(stage)
+
+    run(work)
+
+
+def test_a_form_goes_to_the_next_upstream_whole() -> None:
+    async def work() -> None:
+        stage = Stage(routing=Routing(), names=("up", "spare"))
+        client = stage.client(form(audio(b"sound"), model("public")))
+        task = stage.serve(client, "/v1/audio/transcriptions")
+        answer(await stage.pool.next_sink(), 500, OVERLOADED)
+        answer(await stage.connections["spare"].next_sink(), body=b'{"text":"hello"}')
+        await settled(task)
+
+        assert (client.status, client.received) == (200, b'{"text":"hello"}')
+        for pool in stage.connections.values():
+            [request] = pool.requests
+            assert request.endswith(b"\r\n\r\n" + form(audio(b"sound"), model("private")))
         ended_well(stage)
 
     run(work)
@@ -427,6 +446,22 @@ def test_of_two_attempts_the_first_with_bytes_answers_and_the_other_is_cancelled
         assert (row.outcome, row.upstream, row.attempts) == ("ok", winner, 2)
         assert (row.usage.in_uncached, row.usage.out_total) == CHAT.usage
         assert stage.happened.count("upstream: aborted") == 1
+        ended_well(stage)
+
+    run(work)
+
+
+def test_a_form_is_not_sent_to_two_upstreams_at_one_time() -> None:
+    async def work() -> None:
+        stage = hedging()
+        client = stage.client(form(audio(b"sound"), model("same")))
+        task = stage.serve(client, "/v1/audio/transcriptions")
+        sink = await stage.connections["up"].next_sink()
+        await asyncio.sleep(0.05)  # fifty times as long as the upstream usually takes
+        answer(sink, body=b'{"text":"hello"}')
+        await settled(task)
+        assert stage.connections["spare"].sinks == []
+        assert (client.received, stage.row.attempts) == (b'{"text":"hello"}', 1)
         ended_well(stage)
 
     run(work)

@@ -16,6 +16,7 @@ from relayd.accounts import DEFAULT_GROUP
 from relayd.errors import NoAnswer
 from relayd.forward import HOLD_LIMIT
 from relayd.model import Entry
+from relayd.wire.units import PICTURE_TOKENS
 from tests.support.relay_parts import NotingClient, Stage, settled
 from tests.support.speech import SPEECHES, STREAMS, Speech
 from tests.support.waiting import until
@@ -179,5 +180,89 @@ def test_a_vector_has_no_output_tokens(numbers: int) -> None:
         assert (row.outcome, row.usage_source) == ("ok", "estimated")
         assert row.usage.total == row.usage.in_uncached
         assert row.usage.in_uncached
+
+    run(work)
+
+
+# --- pictures and audio ---------------------------------------------------------------------------
+
+PICTURE = b'{"model":"same","prompt":"a cat","n":2}'
+
+
+def test_pictures_are_entered_as_they_came() -> None:
+    async def work() -> None:
+        reply = b'{"data":[{"b64_json":"A"}]}'
+        row = await answered(reply, "/v1/images/generations", PICTURE)
+        assert (row.operation, row.usage_source, row.usage.images) == ("image", "estimated", 1)
+        assert row.usage.out_total == PICTURE_TOKENS
+
+        counted = b'{"data":[{"b64_json":"A"}],"usage":{"input_tokens":3,"output_tokens":9}}'
+        row = await answered(counted, "/v1/images/generations", PICTURE)
+        assert (row.usage_source, row.usage.images, row.usage.out_total) == ("reported", 1, 9)
+
+    run(work)
+
+
+def test_of_a_reply_too_large_to_hold_as_many_pictures_are_entered_as_were_asked_for() -> None:
+    async def work() -> None:
+        usage = b'"usage":{"input_tokens":3,"output_tokens":9}'
+        pixels = b"A" * (HOLD_LIMIT + 1)
+        reply = b'{"data":[{"b64_json":"%b"},{"b64_json":"B"}],%b}' % (pixels, usage)
+        row = await answered(reply, "/v1/images/generations", PICTURE)
+        assert (row.usage_source, row.usage.images, row.usage.out_total) == ("reported", 2, 9)
+
+    run(work)
+
+
+def test_who_leaves_before_a_picture_began_pays_for_no_picture() -> None:
+    async def work() -> None:
+        stage = Stage()
+        client = stage.client(PICTURE)
+        task = stage.serve(client, "/v1/images/generations")
+        await stage.pool.next_sink()
+        client.gone = True
+        task.cancel()
+        await settled(task)
+        assert (stage.row.outcome, stage.row.usage_source) == ("client_gone", "estimated")
+        assert (stage.row.usage.images, stage.row.usage.out_total) == (None, 0)
+
+    run(work)
+
+
+SPEECH = b'{"model":"same","input":"Good morning!"}'
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_speech_that_could_be_heard_is_paid_by_the_character(cut: bool) -> None:
+    async def work() -> None:
+        stage = Stage()
+        task = stage.serve(stage.client(SPEECH), "/v1/audio/speech")
+        sink = await stage.pool.next_sink()
+        sink.on_head(200, [(b"content-type", b"audio/mpeg")])
+        sink.on_body(b"\xff\xfb" * 100)
+        if cut:
+            sink.on_error(NoAnswer("cut"))
+        else:
+            sink.on_end()
+        await settled(task)
+        assert stage.row.outcome == ("broken_stream" if cut else "ok")
+        assert (stage.row.usage_source, stage.row.usage.characters) == ("estimated", 13)
+        assert stage.row.usage.out_audio
+
+    run(work)
+
+
+def test_a_transcript_with_time_stamps_is_as_long_as_these_say() -> None:
+    async def work() -> None:
+        stage = Stage()
+        task = stage.serve(
+            stage.client(b'{"model":"same","file":"AAAA"}'), "/v1/audio/transcriptions"
+        )
+        sink = await stage.pool.next_sink()
+        sink.on_head(200, [(b"content-type", b"text/vtt")])
+        sink.on_body(b"WEBVTT\n\n00:00.000 --> 01:00.000\nHi\n")
+        sink.on_end()
+        await settled(task)
+        assert (stage.row.usage_source, stage.row.usage.audio_ms) == ("estimated", 60_000)
 
     run(work)

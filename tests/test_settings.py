@@ -36,3 +36,12 @@ def test_each_part_gets_its_own_values() -> None:
     assert settings.keeping(config).batch == 7
     assert settings.body_limits(config).max_body == 8
     assert settings.terms(config).default_output == USUAL.default_output
+
+
+def test_a_reload_keeps_count_of_what_is_spooled() -> None:
+    room = settings.body_limits(USUAL).room
+    assert room is not None
+    room.disk.take(1, 5, alone=True)
+    again = settings.body_limits(replace(USUAL, limits=Limits(max_spooled=7)), room)
+    assert again.room is room
+    assert (room.used, room.most) == (5, 7)

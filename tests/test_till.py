@@ -21,7 +21,7 @@ from relayd.policy.balances import Balances, Sums
 from relayd.policy.calendar import Calendar
 from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Caller, Directory
-from relayd.policy.prices import Price, PriceBook, Rates
+from relayd.policy.prices import Price, PriceBook, Rates, Units
 from relayd.till import Till
 from relayd.wire.formats import FORMATS
 from relayd.wire.paths import Target, locate
@@ -103,6 +103,36 @@ def _caller(group: Group, limits: Limits) -> Caller:
 @pytest.fixture
 def counter() -> Counter:
     return Counter()
+
+
+# --- check ----------------------------------------------------------------------------------------
+
+
+def test_who_is_over_a_limit_hears_it_before_the_body_is_read() -> None:
+    counter = Counter(limits=Limits(rpm=1))
+    work = counter.work()
+    counter.till.check(work, START)
+    counter.opened()
+    with pytest.raises(Refused) as caught:
+        counter.till.check(work, START)
+    assert (caught.value.status, bool(work.limits)) == (429, True)
+    assert counter.taken[0] == 1
+
+
+@pytest.mark.parametrize(("prices", "refused"), [(REFUSING, True), (PRICES, False)])
+def test_who_has_no_money_hears_it_before_the_body_is_read(
+    prices: PriceBook, refused: bool
+) -> None:
+    counter = Counter(Group("default", balance="on"), granted=0, prices=prices)
+    work = counter.work()
+    if not refused:  # other models are free
+        counter.till.check(work, START)
+        return
+    with pytest.raises(Refused) as caught:
+        counter.till.check(work, START)
+    assert (caught.value.status, work.limits) == (402, [])
+    work.entry.operation = "other"  # costs nothing
+    counter.till.check(work, START)
 
 
 # --- open -----------------------------------------------------------------------------------------
@@ -364,3 +394,37 @@ def test_a_till_shows_what_is_open_and_no_secret(counter: Counter) -> None:
 
     assert "1 in flight" in repr(counter.till)
     assert "secret" not in repr(counter.till)
+
+
+# --- pictures and audio ---------------------------------------------------------------------------
+
+
+def test_what_pictures_may_cost_is_reserved_and_what_came_is_paid() -> None:
+    units = Units(image=1000)
+    counter = Counter(granted=10_000, prices=PriceBook([("m", Price(Rates(), units=units))]))
+    body = b'{"model": "m", "prompt": "a cat", "n": 4}'
+    work = counter.opened(path="/v1/images/generations", body=body)
+    assert counter.taken == (1, 4000, 4000)
+
+    row = counter.close(work, Usage(images=3))
+    assert (row.cost, counter.taken) == (3000, (0, 0, 0))
+
+
+def test_the_size_of_a_picture_teaches_nothing_about_tokens(counter: Counter) -> None:
+    body = b'{"model": "m", "prompt": "a cat", "n": 4}'
+    work = counter.opened(path="/v1/images/generations", body=body)
+    counter.close(work, Usage(in_uncached=10**6))
+
+    assert counter.till.estimates.tokens("m", 400) == 100
+
+
+def test_a_strict_account_reserves_for_pictures_by_their_tokens_not_by_their_letters() -> None:
+    counter = Counter(Group("default", strict=True), prices=PriceBook([("m", Price(RATES))]))
+    body = b'{"model": "m", "prompt": "a", "images": [{"image_url": "%b"}]}' % (b"A" * 10**6)
+    work = counter.work(path="/v1/images/edits", body=body)
+    assert work.head is not None
+    counter.till.open(work, START)
+
+    most = 4 * work.head.input_estimate * RATES.input + 4096 * RATES.output
+    assert counter.taken == (1, most, most)
+    assert work.head.input_estimate < 2000

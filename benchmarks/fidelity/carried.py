@@ -24,7 +24,7 @@ from relayd.errors import BadCall
 from relayd.model import FormatName
 from relayd.wire.events import Events, Reply, fold
 from relayd.wire.neutral import Request
-from relayd.wire.parts import Opaque, Part, ToolCall
+from relayd.wire.parts import Opaque, Part, Reasoning, Text, ToolCall
 
 Json = dict[str, Any]
 Carriers = list[tuple[str, str, str]]  # kind, payload, what it stands on
@@ -55,6 +55,20 @@ def carriers_of(reply: Reply) -> Carriers:
     return _carriers(parts)
 
 
+def told_of(reply: Reply, client: FormatName) -> Carriers:
+    """Those of them that such a client is told: in the Messages format none behind the last text,
+    because programs take the last block for the answer."""
+    wanted = carriers_of(reply)
+    if client != "messages" or not wanted:
+        return wanted
+    parts = list(reply.choices[0].parts)
+    behind = 0
+    while parts and isinstance(parts[-1], Reasoning) and not any(parts[-1].text):
+        behind += parts.pop().carrier is not None
+    ends_in_text = bool(parts) and isinstance(parts[-1], Text)
+    return wanted[: len(wanted) - behind] if ends_in_text and behind else wanted
+
+
 def _carriers(parts: Iterable[Part]) -> Carriers:
     return [
         (part.carrier.kind, part.carrier.payload, _stand(part))
@@ -70,7 +84,7 @@ def _stand(part: Part) -> str:
 
 def _check(row: str, recorded: Recorded, pair: Pair, found: Events) -> Verdict:
     _, client = pair
-    wanted = carriers_of(fold(found))
+    wanted = told_of(fold(found), client)
     problems = []
     gathered = witness.understood(client, _streamed(client, found))
     for manner, document in (("whole", whole_document(client, found)), ("streamed", gathered)):

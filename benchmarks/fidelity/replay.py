@@ -36,6 +36,7 @@ CONFIG = """\
 listen: 127.0.0.1:0
 database: {database}
 demo: "off"
+responses: {{trust_unknown: on}}
 # Recorded failures are to pass as they are: no second attempts, nobody taken out.
 routing: {{retries: {{attempts: 1}}, breaker: {{enabled: off}}, longest_cooldown: 0}}
 upstreams:

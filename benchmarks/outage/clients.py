@@ -1,7 +1,6 @@
 """Who asks in the simulation: for which model, and in which conversation.
 
-Conversations are what affinity is about. Half of them are known by their first messages only, and
-a quarter name the response that they follow on, which one upstream key alone has.
+Conversations are what affinity is about. Half of them are known by their first messages only.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ from itertools import accumulate, count
 
 from benchmarks.outage.world import SHARES
 from relayd.policy.affinity import digest_of
-from relayd.policy.lease import Lease
 from relayd.policy.pool import Wanted
-from relayd.policy.pools import Pools
 
 TOKENS = 500
 ACCOUNTS = 50
@@ -25,29 +22,19 @@ LAST_TURN = 0.1  # share of requests that end their conversation
 class Conversation:
     """A client's conversation. Owns what its next request says of it."""
 
-    __slots__ = ("account", "by_opening", "chained", "digest", "model", "previous", "turn")
+    __slots__ = ("account", "by_opening", "digest", "model")
 
     def __init__(self, number: int, model: str, rng: random.Random) -> None:
         self.account = number % ACCOUNTS
         self.model = model
         self.by_opening = rng.random() < 0.5
-        self.chained = rng.random() < 0.25  # each request names the response that it follows on
         self.digest = digest_of(self.account, model, b"%d" % number)
-        self.previous: bytes | None = None
-        self.turn = 0
 
     def __repr__(self) -> str:
-        return f"<Conversation of {self.account} with {self.model}, turn {self.turn}>"
+        return f"<Conversation of {self.account} with {self.model}>"
 
     def wanted(self) -> Wanted:
-        return Wanted(TOKENS, self.account, self.digest, self.by_opening, self.previous)
-
-    def answered(self, pools: Pools, lease: Lease, now: float) -> None:
-        """A response came: the next request may name it."""
-        if self.chained:
-            self.turn += 1
-            self.previous = digest_of(self.account, "", b"%b %d" % (self.digest, self.turn))
-            pools.affinity.keep(self.previous, lease.door.name, now)
+        return Wanted(TOKENS, self.account, self.digest, self.by_opening)
 
 
 class Clients:
@@ -66,16 +53,16 @@ class Clients:
     def __repr__(self) -> str:
         return f"Clients({len(self._talks)} conversations)"
 
-    def next(self) -> tuple[str, Wanted, Conversation | None]:
-        """The next request: its model, what choosing must know, its conversation."""
+    def next(self) -> tuple[str, Wanted]:
+        """The next request: its model, and what choosing must know."""
         rng = self._rng
         if rng.random() >= IN_CONVERSATIONS:
-            return self._model(), Wanted(TOKENS, int(rng.random() * ACCOUNTS)), None
+            return self._model(), Wanted(TOKENS, int(rng.random() * ACCOUNTS))
         place = int(rng.random() * CONVERSATIONS)
         talk = self._talks[place]
         if rng.random() < LAST_TURN:
             self._talks[place] = self._talk()
-        return talk.model, talk.wanted(), talk
+        return talk.model, talk.wanted()
 
     def _talk(self) -> Conversation:
         return Conversation(next(self._numbers), self._model(), self._rng)

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from benchmarks.outage.books import Books, Recovery, Served
-from benchmarks.outage.clients import TOKENS, Clients, Conversation
+from benchmarks.outage.clients import TOKENS, Clients
 from benchmarks.outage.script import Phase, phases
 from benchmarks.outage.world import (
     LONGEST_REPLY,
@@ -118,12 +118,12 @@ class Simulation:
         """A client asks. One that leaves does so in the middle of whatever is done for it."""
         dice, served = self._dice, self.books.served
         served.requests += 1
-        model, wanted, talk = self._clients.next()
+        model, wanted = self._clients.next()
         route = self.pools.route(model, "chat")
         routes = [route, *(self.pools.route(name, "chat") for name in route.fallbacks)]
         attempts = Attempts(self.pools, routes, wanted, dice)
         held: list[Lease] = []
-        steps = self._ask(attempts, talk, held, served)
+        steps = self._ask(attempts, held, served)
         if dice.random() >= LEAVES:
             return steps
         return self._left(steps, held, served)
@@ -140,9 +140,7 @@ class Simulation:
                 return
             yield seconds
 
-    def _ask(
-        self, attempts: Attempts, talk: Conversation | None, held: list[Lease], served: Served
-    ) -> Steps:
+    def _ask(self, attempts: Attempts, held: list[Lease], served: Served) -> Steps:
         """As the relay does."""
         began = self._now
         problem: RelayError | None = None
@@ -160,7 +158,7 @@ class Simulation:
             problem = fate.error
             if problem is None:
                 yield fate.lasts
-                self._succeed(attempts, lease, fate, talk)
+                self._succeed(attempts, lease, fate)
                 served.good += 1
                 if attempts.count > 1:
                     served.added.append(asked_at - began)
@@ -219,16 +217,12 @@ class Simulation:
             lease.fail(problem, self._now)
         self.books.ended(lease, self._now, failed=problem is not None)
 
-    def _succeed(
-        self, attempts: Attempts, lease: Lease, fate: Fate, talk: Conversation | None
-    ) -> None:
+    def _succeed(self, attempts: Attempts, lease: Lease, fate: Fate) -> None:
         lease.succeed(self._now, fate.after, TOKENS)
         self.books.ended(lease, self._now, failed=False)
         self._world.release(lease, self._now)
         if attempts.route.pool.has_choice:
             self.pools.remember(attempts.route, lease, attempts.wanted, self._now)
-            if talk is not None:
-                talk.answered(self.pools, lease, self._now)
 
     def _why_enough(self, attempts: Attempts, problem: RelayError) -> str:
         if retried(problem) and not attempts.route.pool.budget.allows(self._now):

@@ -81,11 +81,7 @@ class Courier:
 
     async def run(self) -> None:
         """Send for ever what there is to send."""
-        # Here, not above: who has no webhook need not load an HTTP client.
-        from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
-
-        timeout = ClientTimeout(total=self._pacing.timeout)
-        async with ClientSession(timeout=timeout, cookie_jar=DummyCookieJar()) as session:
+        async with _session(self._pacing.timeout) as session:
             while True:
                 await self._some.wait()
                 await self._deliver(session)
@@ -96,7 +92,7 @@ class Courier:
         for rest in (*self._pacing.rests, None):
             alerts = list(self._waiting)
             try:
-                await self._post(session, alerts)
+                await _post(session, self.webhook, alerts)
             except (Refused, OSError, TimeoutError) as exc:
                 if rest is None:
                     self._give_up(alerts, exc)
@@ -106,25 +102,9 @@ class Courier:
                 self._done(alerts, "sent")
                 return
 
-    async def _post(self, session: ClientSession, alerts: list[Alert]) -> None:
-        from aiohttp import ClientError
-
-        webhook = self.webhook
-        body = orjson.dumps(WRITERS[webhook.form](alerts, webhook.chat))
-        headers = {"Content-Type": "application/json", "User-Agent": "relayd"}
-        try:
-            async with session.post(
-                webhook.url.reveal(), data=body, headers=headers, allow_redirects=False
-            ) as reply:
-                if not 200 <= reply.status < 300:
-                    raise Refused(f"it answered with status {reply.status}")
-        except ClientError as exc:
-            raise Refused(type(exc).__name__) from None  # its text may have the address
-
     def _give_up(self, alerts: list[Alert], exc: Exception) -> None:
-        why = str(exc) if isinstance(exc, Refused) else type(exc).__name__
         name, number = self.webhook.name, len(alerts)
-        log.error("alerts: the webhook %s took none of %d alerts: %s", name, number, why)
+        log.error("alerts: the webhook %s took none of %d alerts: %s", name, number, _why(exc))
         self._done(alerts, "failed")
 
     def _done(self, alerts: list[Alert], result: str) -> None:
@@ -134,3 +114,39 @@ class Courier:
         self._waiting = deque(alert for alert in self._waiting if id(alert) not in told)
         if not self._waiting:
             self._some.clear()
+
+
+async def deliver(webhook: Webhook, alert: Alert, patience: float = TIMEOUT) -> str:
+    """Send one alert now, once. Returns why it was not taken; "" when it was."""
+    async with _session(patience) as session:
+        try:
+            await _post(session, webhook, [alert])
+        except (Refused, OSError, TimeoutError) as exc:
+            return _why(exc)
+    return ""
+
+
+def _session(timeout: float) -> ClientSession:
+    # Here, not above: who has no webhook need not load an HTTP client.
+    from aiohttp import ClientSession, ClientTimeout, DummyCookieJar
+
+    return ClientSession(timeout=ClientTimeout(total=timeout), cookie_jar=DummyCookieJar())
+
+
+async def _post(session: ClientSession, webhook: Webhook, alerts: list[Alert]) -> None:
+    from aiohttp import ClientError
+
+    body = orjson.dumps(WRITERS[webhook.form](alerts, webhook.chat))
+    headers = {"Content-Type": "application/json", "User-Agent": "relayd"}
+    try:
+        async with session.post(
+            webhook.url.reveal(), data=body, headers=headers, allow_redirects=False
+        ) as reply:
+            if not 200 <= reply.status < 300:
+                raise Refused(f"it answered with status {reply.status}")
+    except ClientError as exc:
+        raise Refused(type(exc).__name__) from None  # its text may have the address
+
+
+def _why(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, Refused) else type(exc).__name__

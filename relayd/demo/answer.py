@@ -7,16 +7,17 @@ text comes as pieces, which are the content chunks of a stream; joined they are 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import orjson
 
+from relayd.demo import gemini_pictures
 from relayd.demo.ask import Ask, Tool, tokens_of
 from relayd.demo.names import Name
 from relayd.demo.schema import satisfy
 
-Finish = Literal["stop", "length", "tools", "stop_text"]
+Finish = Literal["stop", "length", "tools", "stop_text", "blocked"]
 
 MOST_CHUNKS: Final = 1_000_000
 MOST_BYTES: Final = 64 * 1024 * 1024
@@ -45,13 +46,20 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One choice: thinking, then text or calls, and why it ended."""
+    """One choice: thinking, then text or calls, a picture, and why it ended.
+
+    Arguments:
+        picture: the pixels of the picture, across and down.
+        query: what was searched in the web, if anything was.
+    """
 
     reasoning: str
     pieces: tuple[str, ...]
     calls: tuple[Call, ...]
     finish: Finish
     stop_text: str | None = None
+    picture: tuple[int, int] | None = None
+    query: str = ""
 
     @property
     def text(self) -> str:
@@ -60,12 +68,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What the call consumed; `output` includes the reasoning, `prompt` the cached part."""
+    """What the call consumed; `output` includes the reasoning and the pictures, `prompt` the
+    cached part.
+    """
 
     prompt: int
     cached: int
     output: int
     reasoning: int
+    picture: int = 0
 
     @property
     def total(self) -> int:
@@ -103,9 +114,10 @@ def compose(ask: Ask, name: Name, seed: str, moment: float) -> Reply:
 
 def _tokens(ask: Ask, name: Name, choices: tuple[Answer, ...]) -> Tokens:
     reasoning = sum(tokens_of(len(choice.reasoning.encode())) for choice in choices)
-    output = max(1, reasoning + sum(_spoken(choice) for choice in choices))
+    picture = sum(gemini_pictures.tokens(choice.picture) for choice in choices if choice.picture)
+    output = max(1, reasoning + picture + sum(_spoken(choice) for choice in choices))
     cached = (ask.prompt_tokens * 3 + 3) // 4 if name.cached else 0
-    return Tokens(ask.prompt_tokens, cached, output, reasoning)
+    return Tokens(ask.prompt_tokens, cached, output, reasoning, picture)
 
 
 def _spoken(choice: Answer) -> int:
@@ -122,7 +134,11 @@ def _choice(ask: Ask, name: Name, seed: str, index: int) -> Answer:
         return Answer(reasoning, (), calls, "tools")
     if pieces := _filling(name):
         return Answer(reasoning, pieces, (), "stop")
-    return _limited(ask, reasoning, tuple(_WORDS.findall(_text(ask, index))))
+    if ask.picture and name.has("blocked"):
+        return Answer(reasoning, (), (), "blocked")
+    pieces = () if ask.mute else tuple(_WORDS.findall(_text(ask, index)))
+    query = ask.text if ask.searches else ""
+    return replace(_limited(ask, reasoning, pieces), picture=ask.picture, query=query)
 
 
 def _call(tool: Tool, ask: Ask, id: str) -> Call:

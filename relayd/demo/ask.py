@@ -41,6 +41,9 @@ class Ask:
         max_tokens: the most to be said, thinking included.
         stops: texts that end the answer.
         choices: how many answers.
+        picture: the pixels, across and down, of the picture that is wanted, if one is.
+        mute: nothing but the picture is wanted.
+        searches: a web search was allowed, and is told about.
     """
 
     text: str
@@ -53,6 +56,9 @@ class Ask:
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     choices: int = 1
+    picture: tuple[int, int] | None = None
+    mute: bool = False
+    searches: bool = False
 
 
 def parse_document(body: bytes) -> Document:

@@ -16,6 +16,7 @@ import httptools
 import orjson
 
 from relayd.demo.playback import Playback, Played, Ticker
+from relayd.demo.realtime import Session, is_session
 from relayd.demo.refusal import Refusal, openai_error
 from relayd.demo.routes import Request
 from relayd.demo.script import Close, Leave, Send, Step, document, frame
@@ -30,6 +31,9 @@ class Answering(Protocol):
 
     def answer(self, request: Request) -> Played:
         """What to play for a request."""
+
+    def admit(self, request: Request) -> str:
+        """The model of a realtime session; raises Refusal."""
 
     def joined(self, connection: Connection) -> None:
         """A connection opened."""
@@ -55,6 +59,7 @@ class Connection(asyncio.Protocol):
         self._served = 0
         self._full = False
         self._last = False
+        self._session: Session | None = None
         self._path = b""
         self._headers: dict[str, str] = {}
         self._header_bytes = 0
@@ -64,7 +69,8 @@ class Connection(asyncio.Protocol):
     @property
     def playing(self) -> bool:
         """Whether a reply is being played."""
-        return self._playback is not None
+        speaking = self._session is not None and self._session.speaking
+        return self._playback is not None or speaking
 
     # the transport's calls
 
@@ -78,10 +84,15 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def data_received(self, data: bytes) -> None:
+        if self._session is not None:
+            self._session.feed(data)
+            return
         if self._last:
             return
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             reason = error.__context__ if isinstance(error.__context__, Refusal) else None
             self._refuse(reason or Refusal(400, "This is not an HTTP request."))
@@ -100,6 +111,9 @@ class Connection(asyncio.Protocol):
         if self._playback is not None:
             self._playback.cancel()
             self._playback = None
+        if self._session is not None:
+            self._session.end()
+            self._session = None
         self._waiting.clear()
         self._provider.left(self)
         self._parser = None
@@ -107,12 +121,16 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
+        if self._session is not None:
+            self._session.pause()
         if self._playback is not None:
             self._playback.pause()
 
     def resume_writing(self) -> None:
         self._full = False
-        if self._playback is not None:
+        if self._session is not None:
+            self._session.resume()
+        elif self._playback is not None:
             self._playback.resume()
         else:
             self._next()
@@ -153,8 +171,8 @@ class Connection(asyncio.Protocol):
         length = self._headers.get("content-length", "")
         if len(length) > 7 and length.isdecimal() and int(length) > MOST_BODY:
             raise Refusal(413, "The request's body is too large.")
-        if self._parser.should_upgrade():
-            raise Refusal(400, "This server does not upgrade connections.")
+        if self._parser.should_upgrade() and not is_session(self._request(b"")):
+            raise Refusal(400, "This server upgrades connections for realtime sessions only.")
         if "expect" in self._headers and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -165,9 +183,10 @@ class Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._parser.should_upgrade():
+            return  # `data_received` hears of it next
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        method = self._parser.get_method().decode()
-        request = Request(method, self._path.decode("latin-1"), self._headers, body)
+        request = self._request(body)
         self._waiting.append((request, self._parser.should_keep_alive()))
         self._body = []
         if len(self._waiting) > MOST_PIPELINED:
@@ -175,7 +194,25 @@ class Connection(asyncio.Protocol):
         if self._playback is None and not self._full:
             self._next()
 
+    def _request(self, body: bytes) -> Request:
+        method = self._parser.get_method().decode()
+        return Request(method, self._path.decode("latin-1"), self._headers, body)
+
     # answering
+
+    def _switch(self, rest: bytes) -> None:
+        """Begin a realtime session, if it is to be had."""
+        request, transport = self._request(b""), self._transport
+        if transport is None:
+            return
+        try:
+            model = self._provider.admit(request)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return
+        self._session = Session(request, model, transport, self._loop)
+        self._session.open()
+        self._session.feed(rest)
 
     def _next(self) -> None:
         """Answer what waits, in order, as far as replies are played in one go."""

@@ -111,7 +111,7 @@ _FAILURE: Final = Refusal(503, "The demo provider failed on request.", code="ser
 def error_in_stream(script: Script, scene: Scene) -> Script:
     """End a stream after some text with an error event; answer any other with an error body."""
 
-    if not script.streams:
+    if script.kind in ("json", "bytes"):
         return _error_body(script, scene)
     said = script.body[: script.middle]
     if script.kind == "array":
@@ -126,7 +126,7 @@ def error_in_stream(script: Script, scene: Scene) -> Script:
 def error_first(script: Script, scene: Scene) -> Script:
     """Make an error the only event of a stream; answer any other with an error body."""
 
-    if not script.streams:
+    if script.kind in ("json", "bytes"):
         return _error_body(script, scene)
     body = error_body("gemini", _FAILURE, "")
     event = b"[" + body + b"]" if script.kind == "array" else _error_event(scene)
@@ -134,7 +134,8 @@ def error_first(script: Script, scene: Scene) -> Script:
 
 
 def _error_body(script: Script, scene: Scene) -> Script:
-    return replace(script, body=[Send(error_body(scene.format, _FAILURE, scene.seed))])
+    body = error_body(scene.format, _FAILURE, scene.seed)
+    return replace(document(200, body, scene.headers), before=script.before)
 
 
 def _error_event(scene: Scene) -> bytes:

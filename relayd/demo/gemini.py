@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from relayd.demo import gemini_pictures
 from relayd.demo.answer import Answer, Reply, Tokens
 from relayd.demo.ask import (
     Ask,
@@ -31,7 +32,13 @@ from relayd.demo.events import Stream
 from relayd.demo.names import Name
 from relayd.demo.refusal import Refusal
 
-_FINISH = {"stop": "STOP", "stop_text": "STOP", "length": "MAX_TOKENS", "tools": "STOP"}
+_FINISH = {
+    "stop": "STOP",
+    "stop_text": "STOP",
+    "length": "MAX_TOKENS",
+    "tools": "STOP",
+    "blocked": "IMAGE_SAFETY",
+}
 _ROLES = (None, "", "user", "model", "function")
 
 
@@ -48,6 +55,7 @@ def read(document: Document, name: Name) -> Ask:
     last = contents[-1]
     results = [r for p in _parts(last) if (r := either(p, "functionResponse")) is not None]
     config = table(either(document, "generationConfig"))
+    modalities = either(config, "responseModalities")
     user = last_of(contents, lambda c: c.get("role") in _ROLES[:3] and bool(_said(c)))
     return Ask(
         text=_said(user),
@@ -59,6 +67,9 @@ def read(document: Document, name: Name) -> Ask:
         max_tokens=count(either(config, "maxOutputTokens")),
         stops=strings(either(config, "stopSequences")),
         choices=count(either(config, "candidateCount")) or 1,
+        picture=gemini_pictures.wanted(modalities, table(either(config, "imageConfig")), name),
+        mute=[kind.upper() for kind in strings(modalities)] == ["IMAGE"],
+        searches=any(either(t, "googleSearch") is not None for t in dicts(document.get("tools"))),
     )
 
 
@@ -142,9 +153,14 @@ def whole(document: Document, reply: Reply) -> Document:
     """The reply as one document."""
     candidates = [
         _candidate(index, [*_thoughts(answer), *_spoken(answer, reply)], _FINISH[answer.finish])
+        | _searched(answer)
         for index, answer in enumerate(reply.choices)
     ]
     return {"candidates": candidates, **_envelope(reply, reply.tokens)}
+
+
+def _searched(answer: Answer) -> Document:
+    return gemini_pictures.grounding(answer.query) if answer.query else {}
 
 
 def _candidate(index: int, parts: list[Document], finish: str | None = None) -> Document:
@@ -170,6 +186,9 @@ def _usage(tokens: Tokens) -> Document:
     if tokens.cached:
         usage["cachedContentTokenCount"] = tokens.cached
         usage["cacheTokensDetails"] = [{"modality": "TEXT", "tokenCount": tokens.cached}]
+    if tokens.picture:
+        details = {"modality": "IMAGE", "tokenCount": tokens.picture}
+        usage["candidatesTokensDetails"] = [details]
     if tokens.reasoning:
         usage["thoughtsTokenCount"] = tokens.reasoning
     return usage
@@ -188,9 +207,14 @@ def _spoken(answer: Answer, reply: Reply) -> list[Document]:
         ]
     else:
         parts = [{"text": answer.text}] if answer.text else []
+        parts += _drawn(answer, reply)
     if parts and answer.reasoning:
         parts[0]["thoughtSignature"] = _signature(reply)
     return parts
+
+
+def _drawn(answer: Answer, reply: Reply) -> list[Document]:
+    return [gemini_pictures.part(answer.picture, reply.seed)] if answer.picture else []
 
 
 def _signature(reply: Reply) -> str:
@@ -229,11 +253,12 @@ def _chunks(reply: Reply) -> Iterator[Document]:
         if answer.reasoning:
             yield {"candidates": [_candidate(index, _thoughts(answer))], **envelope}
         texts = [[{"text": piece}] for piece in answer.pieces]
+        texts += [_drawn(answer, reply)] if texts else []
         for parts in texts or [_spoken(answer, reply)]:
             if parts:
                 yield {"candidates": [_candidate(index, parts)], **envelope}
     last = [
-        _candidate(index, [_ending(answer, reply)], _FINISH[answer.finish])
+        _candidate(index, [_ending(answer, reply)], _FINISH[answer.finish]) | _searched(answer)
         for index, answer in enumerate(reply.choices)
     ]
     yield {"candidates": last, **_envelope(reply, tokens)}

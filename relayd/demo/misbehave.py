@@ -168,6 +168,11 @@ def _big_headers(script: Script, scene: Scene) -> Script:
     return replace(script, headers=[*script.headers, *big])
 
 
+def _wrong_type(script: Script, scene: Scene) -> Script:
+    others = [header for header in script.headers if header[0] != "content-type"]
+    return replace(script, headers=[("content-type", "text/plain"), *others])
+
+
 # The connection
 
 
@@ -221,6 +226,7 @@ ACTS: Final[dict[str, Act]] = {
     "reset": _reset,
     "split": _split,
     "burst": _burst,
+    "wrong-type": _wrong_type,
     "cut-length": _cut_length,
     "close-delimited": _close_delimited,
     "trailers": _trailers,

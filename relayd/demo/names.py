@@ -19,7 +19,19 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-PLAIN: Final = ("demo", "demo-tools", "demo-reasoning", "demo-embedding", "demo-cached")
+PLAIN: Final = (
+    "demo",
+    "demo-tools",
+    "demo-reasoning",
+    "demo-embedding",
+    "demo-cached",
+    "demo-image",
+    "demo-tts",
+    "demo-transcribe",
+    "demo-whisper",
+    "demo-moderation",
+    "demo-rerank",
+)
 
 MISBEHAVIOURS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -55,6 +67,7 @@ MISBEHAVIOURS: Final[Mapping[str, str]] = MappingProxyType(
         "demo-big-headers": "sends more than 64 KB of response headers",
         "demo-no-usage": "never reports usage",
         "demo-no-done": "ends cleanly, but without the terminal event",
+        "demo-wrong-type": "names the wrong content type: text/plain, whatever the body is",
         "demo-json-on-stream": "answers with one JSON document although a stream was asked",
         "demo-keepalive-close": "answers, then closes the idle connection after 50 ms",
         "demo-stale": "meets a request on a connection that has served with a silent close",
@@ -70,7 +83,11 @@ KNOBS: Final[Mapping[str, str]] = MappingProxyType(
         "demo-cached": "reports 3/4 of the prompt as cached (any name with `cached` does)",
         "demo-chunks-N": "streams N content chunks as fast as possible",
         "demo-at-R": "streams R content chunks a second; `demo-chunks-N-at-R` is both",
-        "demo-size-N": "answers a text of exactly N bytes; with chunks, N bytes spread over them",
+        "demo-size-N": "answers a text (a sound, a picture) of exactly N bytes; with chunks, N "
+        "bytes spread over them",
+        "demo-blocked": "draws nothing: the safety system refuses every picture",
+        "demo-later": "is good at first: what else the name asks befalls only the follow-ups of a "
+        "stored response (`demo-later-503`)",
     }
 )
 

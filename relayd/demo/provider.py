@@ -15,12 +15,14 @@ from typing import Final
 
 import orjson
 
+from relayd.demo import realtime
 from relayd.demo.connection import Connection
 from relayd.demo.playback import Played, Ticker
 from relayd.demo.refusal import Refusal, openai_error
 from relayd.demo.reply import reply_to
-from relayd.demo.routes import Request
+from relayd.demo.routes import Call, Request, demand_key
 from relayd.demo.script import Send, document, frame
+from relayd.demo.shelf import Shelf
 
 MOST_SEEN: Final = 1000
 MOST_SEEN_BYTES: Final = 32 * 1024 * 1024
@@ -29,7 +31,13 @@ LARGEST_CACHED: Final = 512 * 1024
 # Answers without a clock are as deterministic as the rest: this is when they say they were made.
 FIXED_MOMENT: Final = 1_767_225_600.0
 # The request headers that an answer may depend on.
-_HEEDED: Final = ("authorization", "x-api-key", "x-goog-api-key", "anthropic-version")
+_HEEDED: Final = (
+    "authorization",
+    "x-api-key",
+    "x-goog-api-key",
+    "anthropic-version",
+    "content-type",
+)
 
 
 class Seen:
@@ -78,6 +86,7 @@ class DemoProvider:
     ) -> None:
         self.requests = 0
         self.seen = Seen()
+        self.shelf = Shelf()
         self._key = key
         self._clock = clock
         self._connections: set[Connection] = set()
@@ -117,6 +126,11 @@ class DemoProvider:
         return sum(connection.playing for connection in self._connections)
 
     @property
+    def cached(self) -> int:
+        """Answers that equal requests of this second would share."""
+        return len(self._cache)
+
+    @property
     def waits(self) -> int:
         """Timers that replies wait for; a reply whose client left has none."""
         return self._ticker.waiting if self._ticker else 0
@@ -138,21 +152,27 @@ class DemoProvider:
         if int(moment) != self._second:
             self._cache.clear()
             self._second = int(moment)
+        if len(request[3]) > LARGEST_CACHED:
+            return self._played(request, moment)[0]
         heeded = request.headers.get
-        key = (request[0], request[1], request[3], *map(heeded, _HEEDED))
+        # What is kept answers too: what was forgotten since makes an earlier answer untrue.
+        key = (request[0], request[1], request[3], self.shelf.changes, *map(heeded, _HEEDED))
         played = self._cache.get(key)
         if played is None:
-            played = self._played(request, moment)
-            self._remember(key, played)
+            played, shared = self._played(request, moment)
+            if shared:
+                self._remember(key, played)
         return played
 
-    def _played(self, request: Request, moment: float) -> Played:
+    def _played(self, request: Request, moment: float) -> tuple[Played, bool]:
+        """What to play, and whether equal requests may share it."""
         try:
-            script = reply_to(request, self._key, moment)
+            script = reply_to(request, self._key, moment, self.shelf)
         except Exception as error:  # a fault of ours is answered as a provider would answer it
             refusal = Refusal(500, f"The demo provider has a bug: {type(error).__name__}")
             script = document(500, orjson.dumps(openai_error(refusal)), [])
-        return Played(frame(script, bodiless=request.method == "HEAD"), script.fresh_only)
+        steps = frame(script, bodiless=request.method == "HEAD")
+        return Played(steps, script.fresh_only), script.shared
 
     def _remember(self, key: tuple[object, ...], played: Played) -> None:
         # Steps may be shared within a script: each is counted once, and 8 bytes for every mention.
@@ -160,6 +180,14 @@ class DemoProvider:
         size = sum(distinct.values()) + 8 * len(played.steps)
         if size <= LARGEST_CACHED and len(self._cache) < MOST_CACHED:
             self._cache[key] = played
+
+    def admit(self, request: Request) -> str:
+        """The model of a realtime session; raises Refusal. Counts and remembers the request."""
+        self.requests += 1
+        self.seen.add(request)
+        if self._key is not None:
+            demand_key(Call("chat", "unknown"), request, self._key)
+        return realtime.check(request)
 
     def joined(self, connection: Connection) -> None:
         """A connection opened."""

@@ -16,13 +16,20 @@ class Refusal(Exception):
     """A request that is answered with an error status."""
 
     def __init__(
-        self, status: int, message: str, *, code: str | None = None, param: str | None = None
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        type: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.code = code
         self.param = param
+        self.type = type
 
 
 class Words(NamedTuple):
@@ -58,7 +65,7 @@ def openai_error(refusal: Refusal) -> dict[str, object]:
     return {
         "error": {
             "message": refusal.message,
-            "type": words(refusal.status).openai,
+            "type": refusal.type or words(refusal.status).openai,
             "param": refusal.param,
             "code": refusal.code,
         }

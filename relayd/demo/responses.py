@@ -128,7 +128,7 @@ def _response(document: Document, reply: Reply, status: str) -> Document:
         "object": "response",
         "created_at": int(reply.moment),
         "status": status,
-        "background": False,
+        "background": document.get("background") is True,
         "error": None,
         "incomplete_details": None,
         "model": reply.model,

@@ -12,11 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from relayd.demo import embeddings, gemini, messages, responses
+from relayd.demo import (
+    audio,
+    embeddings,
+    followups,
+    gemini,
+    messages,
+    pictures,
+    responses,
+    scores,
+    storage,
+)
 from relayd.demo.ask import Document
 from relayd.demo.names import Name
 from relayd.demo.refusal import Refusal
 from relayd.demo.script import Kind
+from relayd.demo.task import Work
 from relayd.model import FormatName
 
 
@@ -38,7 +49,21 @@ class Request(NamedTuple):
         return dict(parse_qsl(self.path.partition("?")[2], keep_blank_values=True))
 
 
-Act = Literal["generate", "list", "unknown"] | Callable[[Document, Name], Document]
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work whose answer is a script of its own.
+
+    Arguments:
+        model: the model when the request names none; None when it has to name one.
+        form: whether the body may be a multipart form.
+    """
+
+    work: Work
+    model: str | None = None
+    form: bool = False
+
+
+Act = Literal["generate", "list", "unknown"] | Job | Callable[[Document, Name], Document]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +75,8 @@ class Call:
         model: the model that the path names, if it does.
         streams: whether the path asks for a stream; None when the body says so.
         kind: how a stream of this call is written.
+        legacy: whether the format is the one from before chat.
+        rest: what the path has after the route's own name.
     """
 
     format: FormatName
@@ -57,19 +84,44 @@ class Call:
     model: str = ""
     streams: bool | None = None
     kind: Kind = "sse"
+    legacy: bool = False
+    rest: tuple[str, ...] = ()
 
 
 def _counter(count: Callable[[Document], Document]) -> Act:
     return lambda document, name: count(document)
 
 
+# Where a request may leave the model out, and which one it gets then.
+_MODELS: Final = {
+    "/v1/images/generations": "gpt-image-1",
+    "/v1/images/edits": "gpt-image-1",
+    "/v1/images/variations": "dall-e-2",
+    "/v1/moderations": "omni-moderation-latest",
+}
+_JSON_ONLY: Final = ("/v1/images/generations", "/v1/audio/speech", *scores.WORKS)
 ROUTES: Final[dict[str, Call]] = {
     "/v1/chat/completions": Call("chat", "generate"),
     "/v1/responses": Call("responses", "generate"),
     "/v1/responses/input_tokens": Call("responses", _counter(responses.count_tokens)),
     "/v1/messages": Call("messages", "generate"),
     "/v1/messages/count_tokens": Call("messages", _counter(messages.count_tokens)),
+    "/v1/responses/compact": Call("responses", Job(followups.COMPACT)),
+    "/v1/completions": Call("chat", "generate", legacy=True),
     "/v1/embeddings": Call("chat", embeddings.openai),
+    **{
+        route: Call("chat", Job(work, _MODELS.get(route), form=route not in _JSON_ONLY))
+        for works in (pictures.WORKS, audio.WORKS, scores.WORKS)
+        for route, work in works.items()
+    },
+}
+# Where a path goes on after the route's name, and any method may be meant.
+TREES: Final[dict[str, Call]] = {
+    "/v1/responses": Call("responses", Job(followups.FOLLOW, "")),
+    **{
+        route: Call("chat", Job(work, "", form=route == "/v1/files"))
+        for route, work in storage.TREES.items()
+    },
 }
 VERBS: Final[dict[str, Call]] = {
     "generateContent": Call("gemini", "generate", streams=False),
@@ -77,6 +129,7 @@ VERBS: Final[dict[str, Call]] = {
     "countTokens": Call("gemini", _counter(gemini.count_tokens)),
     "embedContent": Call("gemini", embeddings.gemini),
     "batchEmbedContents": Call("gemini", embeddings.gemini_batch),
+    "predict": Call("gemini", pictures.imagen),
 }
 
 
@@ -86,6 +139,10 @@ def locate(request: Request) -> Call:
     if route in ROUTES:
         call = ROUTES[route]
         return call if request.method == "POST" else Call(call.format, "unknown")
+    for root, call in TREES.items():
+        if route == root or route.startswith(root + "/"):
+            rest = tuple(unquote(part) for part in route[len(root) :].split("/")[1:])
+            return replace(call, rest=rest)
     version, _, tail = route.removeprefix("/").partition("/")
     if version in ("v1", "v1beta") and (tail == "models" or tail.startswith("models/")):
         return _models(version, tail.removeprefix("models").removeprefix("/"), request)
@@ -134,14 +191,15 @@ _BAD_KEY: Final[dict[FormatName, str]] = {
 
 def demand_key(call: Call, request: Request, key: str) -> None:
     """Refuse a request that does not carry the key where this format carries it."""
-    given = _credential(call.format, request)
+    given = credential(call.format, request)
     if not given:
         raise Refusal(401, _NO_KEY[call.format])
     if not hmac.compare_digest(given.encode(), key.encode()):
         raise Refusal(401, _BAD_KEY[call.format], code="invalid_api_key")
 
 
-def _credential(format: FormatName, request: Request) -> str:
+def credential(format: FormatName, request: Request) -> str:
+    """What a request brings as its key, where this format brings it; "" when it has none."""
     headers = request.headers
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else ""

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Final, Literal, NamedTuple
 
 Headers = list[tuple[str, str]]
-Kind = Literal["json", "sse", "array"]
+Kind = Literal["json", "sse", "array", "bytes"]
 Framing = Literal["length", "chunked", "close", "raw"]
 
 FOREVER: Final = float("inf")
@@ -62,13 +62,15 @@ class Script:
     Arguments:
         body: its steps; every Send of a stream is one whole event.
         framing: how the body's end is told; `raw` means that the body is the whole wire.
-        kind: one JSON document, server-sent events, or Gemini's JSON array.
+        kind: one JSON document, server-sent events, Gemini's JSON array, or bytes of their own
+        content type in several writes.
         closing: how many of the last steps make up the terminal event.
         before: steps that come before the head.
         after: steps that come after the reply's end.
         trailers: header lines after the last chunk (chunked framing only).
         announced: bytes that content-length promises beyond the true length.
         fresh_only: answer only the first request of a connection, meet any later one with a close.
+        shared: whether an equal request may be answered with the same bytes.
     """
 
     status: int
@@ -82,6 +84,7 @@ class Script:
     trailers: Headers = field(default_factory=list)
     announced: int = 0
     fresh_only: bool = False
+    shared: bool = True
 
     @property
     def streams(self) -> bool:

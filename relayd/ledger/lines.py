@@ -2,6 +2,8 @@
 
     9f46e075 ["c1",["req_01...",1763737000.1,...],[100,0,null,...]]
 
+A closing that tells of a response which an upstream keeps has one array more.
+
 Eight hex digits of CRC-32 over what follows the space, then one JSON array and a newline. The first
 item says kind and version; the cells behind it are told apart by position. New fields go at the end
 of a table and read as their defaults from lines written before; anything else needs a new version.
@@ -13,13 +15,13 @@ only the row of a request that a crash met on its way to the store shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
 
-from relayd.model import Entry, Usage
+from relayd.model import Entry, Holding, Usage
 
 LONGEST = 1024
 _LARGEST = 2**63 - 1
@@ -37,6 +39,7 @@ USAGE_CELLS = (
     "in_uncached", "cache_read", "cache_write_5m", "cache_write_1h", "cache_write_30m",
     "cache_write_12h", "cache_write_other", "out_total", "reasoning", "in_audio", "in_image",
     "in_video", "out_audio", "out_image", "tool_prompt", "total_reported", "server_tools",
+    "images", "audio_ms", "characters", "searches",
 )  # fmt: skip
 
 
@@ -96,8 +99,10 @@ def opening_line(opening: Opening) -> bytes:
 def closing_line(entry: Entry) -> bytes:
     """One line for a request that has ended, with all that its row will say."""
     cells, counts = _cells(entry), _counts(entry.usage)
+    whole = (CLOSING, cells, counts)
     try:
-        text = orjson.dumps((CLOSING, cells, counts))
+        # Without its holding where the line has to be cut: half a name leads nowhere.
+        text = orjson.dumps(whole if entry.holding is None else (*whole, tuple(entry.holding)))
     except TypeError:
         return _cut_line(lambda cut: (CLOSING, _short(cells, cut), _fitting(counts)))
     line = b"%08x " % crc32(text) + text + b"\n"
@@ -123,6 +128,7 @@ def _counts(usage: Usage) -> tuple[Any, ...]:
         usage.cache_write_30m, usage.cache_write_12h, usage.cache_write_other, usage.out_total,
         usage.reasoning, usage.in_audio, usage.in_image, usage.in_video, usage.out_audio,
         usage.out_image, usage.tool_prompt, usage.total_reported, usage.server_tools,
+        usage.images, usage.audio_ms, usage.characters, usage.searches,
     )  # fmt: skip
 
 
@@ -150,9 +156,10 @@ def _storable(cell: Any, cut: int) -> Any:
     return cell
 
 
-def _fitting(counts: tuple[Any, ...]) -> list[Any]:
+def _fitting(counts: tuple[Any, ...]) -> list[int | dict[str, int] | None]:
     """The counts; one beyond 64 bits is as good as unknown, and so are a table's many tools."""
-    return [n if isinstance(n, int) and abs(n) <= _LARGEST else None for n in counts[:-1]]
+    fitting = [n if isinstance(n, int) and abs(n) <= _LARGEST else None for n in counts]
+    return [{} if isinstance(n, dict) else fits for n, fits in zip(counts, fitting, strict=True)]
 
 
 def read_line(line: bytes) -> Opening | Entry:
@@ -174,9 +181,11 @@ def read_line(line: bytes) -> Opening | Entry:
     raise Unreadable(f"a line of kind {kind!r}, which this relayd does not know")
 
 
-def _entry(cells: list[Any], counts: list[Any]) -> Entry:
+def _entry(cells: list[Any], counts: list[Any], holding: Sequence[Any] = ()) -> Entry:
     if len(cells) > len(ENTRY_CELLS) or len(counts) > len(USAGE_CELLS):
         raise Unreadable("a newer relayd wrote this line")
     # Not strict: what a line has no cell for keeps its default.
     usage = Usage(**dict(zip(USAGE_CELLS, counts, strict=False)))
-    return Entry(usage=usage, **dict(zip(ENTRY_CELLS, cells, strict=False)))
+    entry = Entry(usage=usage, **dict(zip(ENTRY_CELLS, cells, strict=False)))
+    entry.holding = Holding(*holding) if holding else None
+    return entry

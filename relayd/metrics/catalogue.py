@@ -167,6 +167,7 @@ CATALOGUE: Final = (
     Family("relayd_store_errors_total", _C, "Batches of rows that the store did not take."),
     # --- the process
     Family("relayd_client_connections", _G, "Open connections of clients."),
+    Family("relayd_spooled_bytes", _G, "Request bodies kept, mostly on disk: forms and files."),
     Family(
         "relayd_event_loop_lag_seconds",
         _H,

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from relayd.errors import LIMITS
 from relayd.faults import UPSTREAM_FAULTS
 from relayd.metrics.series import BETWEEN, OTHER, SHORT, Counts, Labels, Spread, histogram, simple
-from relayd.model import Entry, Usage
+from relayd.model import Entry, FormatName, Usage
 from relayd.money import DOLLAR
 
 # Outcomes that the operator has to answer for: neither clients' mistakes nor refusals.
 FAILURES = UPSTREAM_FAULTS | {"no_upstream", "relay_error"}
 
+FORMAT_NAMES = get_args(FormatName)
 MOST_FIELDS = 200
 FIELD = re.compile("[A-Za-z_]{1,32}")
 
@@ -51,11 +53,11 @@ class Consumption:
 class Series:
     """What one kind of request adds to."""
 
-    __slots__ = ("consumed", "duration", "first_byte", "overhead", "per_token", "requests")
+    __slots__ = ("consumed", "duration", "first_byte", "per_token", "requests")
 
-    def __init__(self, shared: tuple[Spread, Spread, Spread, Spread, Consumption]) -> None:
+    def __init__(self, shared: tuple[Spread, Spread, Spread, Consumption]) -> None:
         self.requests = 0
-        self.duration, self.first_byte, self.per_token, self.overhead, self.consumed = shared
+        self.duration, self.first_byte, self.per_token, self.consumed = shared
 
     def __repr__(self) -> str:
         return f"<Series of {self.requests} requests>"
@@ -69,7 +71,7 @@ class RequestMetrics:
         self._durations: dict[Labels, Spread] = {}
         self._first_bytes: dict[Labels, Spread] = {}
         self._per_token: dict[Labels, Spread] = {}
-        self._overheads: dict[Labels, Spread] = {}
+        self._overheads: dict[Labels, Spread] = {(n,): Spread(SHORT) for n in FORMAT_NAMES}
         self._consumed: dict[Labels, Consumption] = {}
         self._waits = Spread()
         self._errors = Counts()
@@ -93,7 +95,6 @@ class RequestMetrics:
         self,
         entry: Entry,
         rule: str,
-        overhead: float | None = None,
         waited: float | None = None,
     ) -> None:
         """Count one ended request.
@@ -101,7 +102,6 @@ class RequestMetrics:
         Arguments:
             entry: its row in the usage log.
             rule: the configured model rule that it matched, or "" when it matched none.
-            overhead: seconds in relayd itself, None where no upstream answered.
             waited: seconds for an upstream key, None for one that did not have to.
         """
         kind = (
@@ -119,8 +119,6 @@ class RequestMetrics:
             series.first_byte.observe(entry.first_byte)
         if entry.usage_source != "none":
             self._consume(series, entry)
-        if overhead is not None:
-            series.overhead.observe(overhead)
         if waited is not None:
             self._waits.observe(waited)
         if entry.outcome in UPSTREAM_FAULTS:
@@ -134,6 +132,10 @@ class RequestMetrics:
         if entry.stream and tokens > 1 and entry.first_byte is not None:
             if entry.usage_source == "reported":
                 series.per_token.observe((entry.duration - entry.first_byte) / (tokens - 1))
+
+    def overhead(self, format_name: str, seconds: float) -> None:
+        """Count what one request took in relayd itself."""
+        self._overheads[(format_name,)].observe(seconds)
 
     def attempt(self, upstream: str, key: str, result: str) -> None:
         """Count one attempt at an upstream key: `ok`, or the code of what it failed with."""
@@ -187,7 +189,6 @@ class RequestMetrics:
                 self._durations.setdefault(way, Spread()),
                 self._first_bytes.setdefault(way, Spread()),
                 self._per_token.setdefault(model, Spread(BETWEEN)),
-                self._overheads.setdefault((format_name,), Spread(SHORT)),
                 self._consumed.setdefault(model, Consumption()),
             )
         )

@@ -85,6 +85,7 @@ class Sources(NamedTuple):
     accounts: Callable[[], Iterable[AccountState]] = tuple
     reloads: Callable[[], Reloads] = Reloads
     lines_lost: Callable[[], int] = int
+    spooled: Callable[[], int] = int
 
 
 class Accounts:
@@ -121,6 +122,7 @@ def collect(sources: Sources, accounts: Accounts) -> Iterator[str]:
     yield simple("relayd_in_flight_requests", [((), sources.in_flight())])
     yield simple("relayd_waiting_requests", [((), sources.waiting())])
     yield simple("relayd_client_connections", [((), sources.clients())])
+    yield simple("relayd_spooled_bytes", [((), sources.spooled())])
     yield from _doors(list(sources.doors()))
     yield from _connections(list(sources.connections()))
     yield from _ledger(sources.ledger())

@@ -13,7 +13,7 @@ beyond its reservation is paid only as far as there is something left, and the r
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from types import MappingProxyType
 from typing import NamedTuple
@@ -51,6 +51,7 @@ class Ask(NamedTuple):
         choices: replies that are asked for.
         fallbacks: the prices of other models that may answer, by name. The account pays for the one
             that did, so what is reserved is for the dearest.
+        units: what is asked for beside tokens: pictures, audio, characters.
     """
 
     caller: Caller
@@ -61,6 +62,7 @@ class Ask(NamedTuple):
     max_out: int | None = None
     choices: int = 1
     fallbacks: Mapping[str, Price] = NOBODY_ELSE
+    units: Usage | None = None
 
 
 class Party(NamedTuple):
@@ -171,7 +173,8 @@ class Admission:
         """
         caller = ask.caller
         group = caller.group
-        caller.check_model(ask.model)
+        if ask.model:  # what is passed on unread names none
+            caller.check_model(ask.model)
         if ask.price is None and self._refuse_unpriced:
             raise _unpriced(ask.model)
         output = self._default_output if ask.max_out is None else ask.max_out
@@ -195,6 +198,14 @@ class Admission:
         account.spending.reserved += reserved
         day = self._calendar.day(moment)
         return Grant(ask, key, account, reserved, tokens, day, opening, now, balanced)
+
+    def check(self, caller: Caller, costs: bool, now: float, moment: float) -> None:
+        """As `admit`, for a request of which no more is known than whether it costs anything."""
+        key, account = self._parties(caller)
+        if costs and caller.group.multiplier:
+            self._check_money(caller, 1, self.needs_balance(caller), moment)
+        key.allowance.check(0, now)
+        account.allowance.check(0, now)
 
     def needs_balance(self, caller: Caller) -> bool:
         """Whether the caller's account has to have a balance to spend."""
@@ -322,9 +333,10 @@ def _reservation(ask: Ask, output: int) -> tuple[int, int]:
     """
     group = ask.caller.group
     size = ask.bytes_in if group.strict else ask.tokens_in
-    raw = 0 if ask.price is None else ask.price.ceiling(size, output * ask.choices)
+    output, units = output * ask.choices, ask.units
+    raw = 0 if ask.price is None else ask.price.ceiling(size, output, units)
     for price in ask.fallbacks.values():
-        raw = max(raw, price.ceiling(size, output * ask.choices))
+        raw = max(raw, price.ceiling(size, output, units))
     amount = charged(raw, group.multiplier)
     if not amount:
         return 0, 0
@@ -342,6 +354,9 @@ def _opening_cost(ask: Ask, price: Price, reserved: int) -> int:
         raw = price.cost(Usage(in_uncached=ask.tokens_in))
     else:  # the same, without the record
         raw = price.request + ask.tokens_in * price.rates.input
+    if ask.units is not None and price.units is not None:
+        # What goes in was heard or read, whatever came of it; pictures come out.
+        raw += price.units.cost(replace(ask.units, images=None))
     cost = charged(raw, group.multiplier)
     return min(cost, reserved) if group.strict else cost
 

@@ -57,6 +57,8 @@ class Attempts:
         routes: that of the model asked for, then those of its fallbacks.
         wanted: what choosing must know of the request.
         rng: draws the rest before a repetition.
+        never: targets that are not to be asked, of the first route.
+        repeatable: False where the request must not reach an upstream twice.
 
     `route` is how the model that is now asked for is served; `fell_back` is whether that is another
     than the one asked for.
@@ -69,6 +71,7 @@ class Attempts:
         "_passed_over",
         "_pools",
         "_repeat",
+        "_repeatable",
         "_rng",
         "_routes",
         "_started",
@@ -80,7 +83,14 @@ class Attempts:
     )
 
     def __init__(
-        self, pools: Pools, routes: Sequence[Route], wanted: Wanted, rng: random.Random
+        self,
+        pools: Pools,
+        routes: Sequence[Route],
+        wanted: Wanted,
+        rng: random.Random,
+        *,
+        never: Sequence[Target] = (),
+        repeatable: bool = True,
     ) -> None:
         self._pools = pools
         self._routes = routes
@@ -92,7 +102,8 @@ class Attempts:
         self._asked = 0  # attempts on the present route: the last so many of those tried
         self._started: float | None = None
         self._tried: list[Target] = []
-        self._passed_over: list[Target] = []  # of the present route
+        self._passed_over: list[Target] = list(never)  # of the present route
+        self._repeatable = repeatable
         self._repeat = False
         self._failed: RelayError | None = None
         self.count = 0
@@ -110,7 +121,7 @@ class Attempts:
 
         Raises: what the last attempt failed with, or NoUpstream (AllFull) when none could be made.
         """
-        if self._started is not None or len(self._routes) > 1:
+        if self._started is not None or len(self._routes) > 1 or self._passed_over:
             lease = self._first_of_routes(now)
         else:
             lease = self._pools.choose(self.route, self.wanted, now)
@@ -144,6 +155,7 @@ class Attempts:
         self._repeat = False
         assert self._started is not None
         late = now - self._started >= self._pools.routing.retries.deadline
+        late = late or not (self._repeatable or isinstance(error, ConnectFailed))
         if late or not retried(error) or not self._pools.budget.allows(now):
             return None
         rest = 0.0 if self._elsewhere(now) else self._rest(error, now)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from relayd.alerting import DAY, Alert, AlertRules, Condition, Kind, Severity
+from relayd.alerting import DAY, Alert, AlertRules, Condition, Severity
 from relayd.money import shown
 from relayd.policy.reports import DoorReport
 
@@ -50,7 +50,7 @@ class Conditions:
 
     def __init__(self, rules: AlertRules) -> None:
         self.rules = rules
-        self._known: dict[tuple[Kind, str], _Known] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
         self._samples: deque[tuple[float, int, int]] = deque()
 
     def __repr__(self) -> str:
@@ -58,7 +58,8 @@ class Conditions:
 
     def look(self, snapshot: Snapshot, now: float) -> list[Alert]:
         """What is news at `now`, in Unix seconds."""
-        found = {(one.kind, one.subject): one for one in self._wrong(snapshot, now)}
+        wrong = self._wrong(snapshot, now)
+        found: dict[tuple[str, str], Condition] = {(one.kind, one.subject): one for one in wrong}
         news = []
         for key, condition in found.items():
             known = self._known.get(key)

@@ -60,7 +60,8 @@ def no_upstream(
     stands = [(door, *state_of(door, models[door.name], tokens, now)) for door in doors]
     counts = Counter(WORDS[state] for _, state, _, _ in stands)
     summary = ", ".join(f"{count} {words}" for words, count in counts.items())
-    message = f"No upstream can serve the model `{asked[:200]}` now ({summary})."
+    what = f"the model `{asked[:200]}`" if asked else "this"
+    message = f"No upstream can serve {what} now ({summary})."
     detail = "; ".join(_line(door.name, state, why, wait) for door, state, why, wait in stands)
     detail = detail[:LONGEST_DETAIL]
     states = {state for _, state, _, _ in stands}

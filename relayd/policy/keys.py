@@ -24,7 +24,7 @@ from ipaddress import (
     ip_network,
 )
 
-from relayd.accounts import DEFAULT_GROUP, Account, Endpoint, Group, Key
+from relayd.accounts import DEFAULT_GROUP, ENDPOINTS, Account, Endpoint, Group, Key
 from relayd.errors import Refused
 from relayd.model import Operation
 from relayd.policy.globs import Glob
@@ -35,6 +35,14 @@ ENDPOINT_OF: Mapping[Operation, Endpoint] = {
     "generate": "chat",
     "count_tokens": "chat",
     "embed": "embeddings",
+    "image": "images",
+    "speech": "audio",
+    "transcribe": "audio",
+    "moderate": "chat",
+    "rerank": "embeddings",
+    "follow_up": "chat",
+    "realtime": "realtime",
+    "other": "passthrough",
 }
 LONGEST_SHOWN = 256  # of a model's name in a message
 
@@ -62,7 +70,16 @@ class Names:
 class Caller:
     """A key with its account and group, and all that they allow, ready to be asked."""
 
-    __slots__ = ("_endpoints", "_models", "_narrowed", "_networks", "account", "group", "key")
+    __slots__ = (
+        "_endpoints",
+        "_models",
+        "_narrowed",
+        "_networks",
+        "account",
+        "group",
+        "has_every_endpoint",
+        "key",
+    )
 
     def __init__(
         self, key: Key, group: Group, models: Names, networks: tuple[Network, ...] | None
@@ -75,6 +92,7 @@ class Caller:
         self._networks = networks
         allowed = frozenset(group.endpoints)
         self._endpoints = allowed & frozenset(key.endpoints) if key.endpoints else allowed
+        self.has_every_endpoint = self._endpoints.issuperset(ENDPOINTS)
 
     def __repr__(self) -> str:
         return f"Caller({self.key.name!r} of {self.account.name!r}, group {self.group.name!r})"
@@ -109,13 +127,24 @@ class Caller:
         return endpoint in self._endpoints
 
     def check_endpoint(self, endpoint: Endpoint) -> None:
-        """Raises Refused (403) if the endpoint is not among those of the group and the key."""
-        if endpoint not in self._endpoints:
+        """Raises Refused if the endpoint is not among those of the group and the key: 403, or 404
+        where the group hides what is not allowed."""
+        if endpoint in self._endpoints:
+            return
+        if self.group.hide_endpoints:
             raise Refused(
-                f"This API key may not be used for {endpoint}.",
-                status=403,
-                code="endpoint_not_allowed",
+                "This endpoint does not exist or you do not have access to it.",
+                status=404,
+                code="unknown_url",
             )
+        why = (
+            "" if endpoint in self.group.endpoints else ": its account's group does not include it"
+        )
+        raise Refused(
+            f"This API key may not be used for {endpoint}{why}.",
+            status=403,
+            code="endpoint_not_allowed",
+        )
 
     def check(self, moment: float, address: str) -> None:
         """Raises Refused: 401 when disabled or expired, 403 for a foreign address."""

@@ -43,14 +43,12 @@ class Wanted(NamedTuple):
         account: who asks, for the order in the waiting room.
         conversation: its digest; None where it has none.
         by_opening: the conversation is known by its first messages only.
-        previous: the digest of the response that it follows on, which one door alone has.
     """
 
     tokens: int = 0
     account: int = 0
     conversation: bytes | None = None
     by_opening: bool = False
-    previous: bytes | None = None
 
 
 Found = tuple[Member, Tier, int]  # the last is which base URL
@@ -116,10 +114,6 @@ class Pool:
         """
         if not self.has_choice:
             return self._only(models, wanted.tokens, now, tried)
-        if wanted.previous is not None:
-            found = self._previous(models, wanted, affinity, now, tried)
-            if found is not None:
-                return found
         failed = self._upstreams_of(tried) if tried else None
         for tier in self.tiers:
             blocked = _asking(tier.members, models, wanted.tokens, now, tried)
@@ -176,25 +170,6 @@ class Pool:
             return False
         tier = self.tiers[0]
         return tier.members[tier.homes.first(conversation)].door is door
-
-    def _previous(
-        self,
-        models: dict[str, str],
-        wanted: Wanted,
-        affinity: Affinity,
-        now: float,
-        tried: Collection[Target],
-    ) -> Found | None:
-        """The door that has the response which the request follows on, whatever its tier."""
-        name = None if wanted.previous is None else affinity.find(wanted.previous, now)
-        if name is None:
-            return None
-        for tier in self.tiers:
-            index = tier.index(name)
-            if index is not None:
-                blocked = _asking(tier.members, models, wanted.tokens, now, tried)
-                return None if blocked(index) else _found(tier, index, now, tried)
-        return None
 
     def _own(
         self,

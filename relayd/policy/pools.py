@@ -1,9 +1,8 @@
 """Which upstream key serves a model: who offers it, in which format, and whose turn it is.
 
-An upstream's rules map public names to its own. Within one upstream the exact name beats wildcards,
-and among wildcards the longest literal start wins. Across upstreams those that speak the client's
-format are candidates, and the exact name beats wildcards there too; behind them, where the request
-can be translated, come those that do not speak it. The keys of the candidates are a pool (`pool`),
+An upstream's rules map public names to its own; which rule is meant is told in `offers`. Those that
+speak the client's format are candidates; behind them, where the request can be translated, come
+those that do not speak it. The keys of the candidates are a pool (`pool`),
 where tiers, affinity, strategy and health decide. Pools belong to the set of rules
 that match, not to the model: all models behind `gpt-*` share one, so state is bounded by the
 configuration, whatever names clients invent. What a name resolves to is remembered, in a bounded
@@ -13,18 +12,19 @@ table, for the hot path.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple, get_args
 
 from relayd.errors import BadCall, Refused
-from relayd.model import FormatName, ModelRule, UpstreamSpec
+from relayd.model import FormatName, UpstreamSpec
 from relayd.policy.affinity import Affinity
 from relayd.policy.breakers import Breaker
 from relayd.policy.budget import RetryBudget
 from relayd.policy.doors import Door, Site
 from relayd.policy.explain import no_upstream, report
-from relayd.policy.globs import Glob, fill
+from relayd.policy.globs import Glob
 from relayd.policy.lease import Lease
+from relayd.policy.offers import Catalogue, Choice, Listed, listed, speaking, translating
 from relayd.policy.pool import Pool, Target, Wanted
 from relayd.policy.reports import DoorReport
 from relayd.policy.tiers import Member
@@ -33,21 +33,6 @@ from relayd.routing import ModelRouting, Routing
 REMEMBERED_NAMES = 4096
 REMEMBERED_LENGTH = 256  # a longer model name is looked up anew: memory stays bounded
 REMEMBERED_POOLS = 1024
-
-
-class Choice(NamedTuple):
-    """One way to serve a model: the upstream, its name for the model, the rule that matched."""
-
-    spec: UpstreamSpec
-    model: str
-    rule: ModelRule
-
-
-class Listed(NamedTuple):
-    """A line of the model list."""
-
-    name: str
-    owner: str
 
 
 class Route(NamedTuple):
@@ -64,29 +49,6 @@ class Route(NamedTuple):
     pool: Pool
     models: dict[str, str]
     fallbacks: tuple[str, ...]
-
-
-class _Catalogue:
-    """What one upstream offers."""
-
-    __slots__ = ("_exact", "_globs", "spec")
-
-    def __init__(self, spec: UpstreamSpec) -> None:
-        self.spec = spec
-        # Of two rules for the same name the first counts, as everywhere in the configuration.
-        self._exact = {r.pattern: r for r in reversed(spec.models) if not r.is_wildcard}
-        globs = [(Glob(r.pattern), r) for r in spec.models if r.is_wildcard]
-        self._globs = sorted(globs, key=lambda pair: pair[0].particularity, reverse=True)
-
-    def find(self, model: str) -> Choice | None:
-        rule = self._exact.get(model)
-        if rule is not None:
-            return Choice(self.spec, rule.target or model, rule)
-        for glob, rule in self._globs:
-            stars = glob.match(model)
-            if stars is not None:
-                return Choice(self.spec, fill(rule.target, stars) if rule.target else model, rule)
-        return None
 
 
 class Pools:
@@ -124,7 +86,7 @@ class Pools:
         """Replace the upstreams; names that stay keep what is known of them."""
         if routing is not None and routing != self.routing:
             self._reroute(routing)
-        self._catalogues = [_Catalogue(spec) for spec in specs]
+        self._catalogues = [Catalogue(spec) for spec in specs]
         self._sites = {
             (s.name, url): self._sites.get((s.name, url)) or self._new_site()
             for s in specs
@@ -134,7 +96,7 @@ class Pools:
         self.doors = {door.name: door for spec in specs for door in self._doors_of(spec)}
         for name in before.keys() - self.doors.keys():
             before[name].disabled = True  # requests that wait may still know it
-        self._listing = tuple(_listed(specs))
+        self._listing = tuple(listed(specs))
         self._routes.clear()
         self._pools = {
             key: pool
@@ -188,12 +150,27 @@ class Pools:
 
         Those that spell the name out come alone: whoever lists a model means it more than `*`.
         """
-        return _meant(choice for choice in self._offers(model) if format in choice.spec.formats)
+        return speaking(self._offers(model), format)
 
     def translating(self, model: str, format: FormatName) -> list[Choice]:
         """Who offers the model in other formats only, and may be asked by a translation."""
-        others = (c for c in self._offers(model) if format not in c.spec.formats)
-        return [choice for choice in _meant(others) if choice.spec.translate]
+        return translating(self._offers(model), format)
+
+    def formats(self, model: str, translate: bool) -> dict[FormatName, Choice]:
+        """By format in which the model can be asked, the first who would be.
+
+        Arguments:
+            translate: requests can be translated to other formats.
+        """
+        offers = self._offers(model)
+        found: dict[FormatName, Choice] = {}
+        for format in get_args(FormatName):
+            choices = speaking(offers, format)
+            if not choices and translate:
+                choices = translating(offers, format)
+            if choices:
+                found[format] = choices[0]
+        return found
 
     def report(self, now: float) -> list[DoorReport]:
         """How every door does, in configured order."""
@@ -357,18 +334,3 @@ class Pools:
         for pool in self._pools.values():
             for tier in pool.tiers:
                 tier.wake()
-
-
-def _meant(found: Iterable[Choice]) -> list[Choice]:
-    """Those that spell the name out, or all where none does."""
-    choices = list(found)
-    return [choice for choice in choices if not choice.rule.is_wildcard] or choices
-
-
-def _listed(specs: Iterable[UpstreamSpec]) -> list[Listed]:
-    first: dict[str, Listed] = {}
-    for spec in specs:
-        for rule in spec.models:
-            if not rule.is_wildcard:
-                first.setdefault(rule.pattern, Listed(rule.pattern, spec.name))
-    return list(first.values())

@@ -1,17 +1,19 @@
 """Reads a price map in LiteLLM's JSON form: one object of fields for each model, dollars a token.
 
 The result is lines in the form of the configuration's `prices` section, in dollars a million
-tokens. What the map says of other things than tokens and requests (seconds, characters, pages,
-searches, other grades of service) has no place there: such fields are counted, and a model that has
-nothing else is left out, with the reason. Rates are floats with the dust of binary arithmetic on
-them: they are rounded to whole pico-dollars a token, and refused where that would change them.
+tokens. A model that makes pictures, listens, speaks or ranks, and costs nothing by the token, is
+priced by the picture, the minute, the character or the search. What the map says of other things
+(pixels, pages, other grades of service) has no place there: such fields are counted, and a model
+that has nothing else is left out, with the reason. Rates are floats with the dust of binary
+arithmetic on them: they are rounded to whole pico-dollars a token, and refused where that would
+change them.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -33,10 +35,19 @@ FIELDS = {
     "input_cost_per_image_token": "image_in",
     "output_cost_per_image_token": "image_out",
 }
+# By what a model is for: its price by another measure than tokens, and how many of the map's units
+# are one of ours.
+UNITS: Mapping[str, tuple[str, int, tuple[str, ...]]] = {
+    "image_generation": ("image", 1, ("output_cost_per_image", "input_cost_per_image")),
+    "audio_transcription": ("minute", 60, ("input_cost_per_second", "output_cost_per_second")),
+    "audio_speech": ("characters", 10**6, ("input_cost_per_character",)),
+    "rerank": ("search", 1, ("input_cost_per_query",)),
+}
 _REQUEST = "input_cost_per_request"
 _TIER = re.compile(r"(?P<field>\w+)_above_(?P<thousands>\d{1,5})k_tokens")
 _NAME = re.compile(r"[^\s\x00-\x1f\x7f*]{1,256}")
 _PICO = Decimal(10) ** 12
+UNIT_NAMES = frozenset(name for name, _, _ in UNITS.values())
 _DUST = Decimal("1e-6")  # what rounding may change, as a share of the rate
 
 Line = dict[str, Any]
@@ -116,18 +127,34 @@ def _line(name: str, entry: object, unused: Counter[str]) -> Line:
         if "cost" in key and value is not None and not _read(key, value, line, tiers):
             others.append(key)
     _read_ranges(entry.get("tiered_pricing"), line, tiers)
-    if not line.keys() & {"input", "output", "request"}:
+    if not any(line.values()):  # else the same would be paid twice
+        line |= _by_unit(entry, others)
+    if not line.keys() & {"input", "output", "request", *UNIT_NAMES}:
         raise _Odd(_reason(others))
     if others and not any(line.values()):
         raise _Odd(_reason(others))  # free by the token because it costs by something else
     unused.update(others)
-    if line.keys() - {"request"}:
+    if line.keys() - {"request", *UNIT_NAMES}:
         line = {"input": 0, "output": 0, **line}
     if len(tiers) > MOST_TIERS:
         raise _Odd(f"has more than {MOST_TIERS} tiers")
     if tiers:
         line["tiers"] = [{"above": above, **rates} for above, rates in sorted(tiers.items())]
     return line
+
+
+def _by_unit(entry: Mapping[str, Any], others: list[str]) -> Line:
+    """The price by another measure than tokens, if there is one; its fields are no others then."""
+    mode = entry.get("mode")
+    if not isinstance(mode, str) or mode not in UNITS:
+        return {}
+    name, times, fields = UNITS[mode]
+    found = [key for key in fields if key in others]
+    price = max((_pico(key, entry[key]) for key in found), default=0) * times
+    if not price:
+        return {}
+    others[:] = [key for key in others if key not in fields]
+    return {name: _plain(price, _PICO)}
 
 
 def _reason(others: Sequence[str]) -> str:

@@ -8,6 +8,9 @@ of products of integers and exact. Every token is billed once, at one rate:
   which tokens were cached, text is taken to be), video and tool prompts as plain input;
 - output is audio, then images, then reasoning, then text, each up to what the ones before left.
 
+Some things are not sold by the token: pictures by the piece, audio by the minute, speech by the
+character, reranking by the search (`Units`). Such a price comes on top of that of the tokens.
+
 A price may have tiers: the size of the whole prompt, caches included, decides which rates hold for
 all of the request. Counts come from strangers: negative ones are none, absurd ones are cut off, and
 no request costs more than ten thousand dollars, so that sums fit the columns they are kept in.
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from relayd.accounts import UNIT
@@ -29,6 +33,8 @@ Unpriced = Literal["free", "refuse"]
 MOST_TOKENS = 2**30 - 1  # of one kind in one request; all bits set, for the test in `cost`
 MOST_COST = 10_000 * DOLLAR
 DEAREST = DOLLAR  # the most that a token may cost by a price list
+DEAREST_UNIT = 1000 * DOLLAR  # the most that a picture, a minute or a search may cost
+MOST_UNITS = 10**9  # pictures, milliseconds, characters or searches in one request
 MOST_TIERS = 16
 REMEMBERED_NAMES = 4096
 REMEMBERED_LENGTH = 256
@@ -84,6 +90,26 @@ class Rates(NamedTuple):
         return max(self.output, self.reasoning, self.audio_out, self.image_out)
 
 
+class Units(NamedTuple):
+    """Pico-dollars for what is not counted in tokens: a picture that is made, a minute of audio
+    that is listened to, a character that is spoken, a search of a rerank."""
+
+    image: int = 0
+    minute: int = 0
+    characters: int = 0
+    search: int = 0
+
+    def cost(self, usage: Usage) -> int:
+        """What the units in `usage` cost, rounded up. Unknown counts are none."""
+        cost = _units(usage.images) * self.image + _units(usage.characters) * self.characters
+        cost += _units(usage.searches) * self.search
+        return cost - (-_units(usage.audio_ms) * self.minute // 60_000)
+
+
+def _units(count: int | None) -> int:
+    return min(max(count or 0, 0), MOST_UNITS)
+
+
 # In this order: an hour's cache costs what five minutes' does, which may itself be the input's.
 STANDS_IN = {
     "cache_read": "input",
@@ -104,16 +130,22 @@ class Price:
         rates: for every prompt, or up to the first tier.
         tiers: the rates of longer prompts, as (above so many tokens, rates).
         request: pico-dollars for the request itself.
+        units: the prices of what is not counted in tokens; None where there are none.
     """
 
-    __slots__ = ("_dearest", "rates", "request", "tiers")
+    __slots__ = ("_dearest", "rates", "request", "tiers", "units")
 
     def __init__(
-        self, rates: Rates, tiers: Iterable[tuple[int, Rates]] = (), request: int = 0
+        self,
+        rates: Rates,
+        tiers: Iterable[tuple[int, Rates]] = (),
+        request: int = 0,
+        units: Units | None = None,
     ) -> None:
         self.rates = rates
         self.tiers = tuple(sorted(tiers))
         self.request = request
+        self.units = units if units and any(units) else None
         # Of all rates up to a tier: a smaller prompt may be the dearer one.
         self._dearest = [(0, rates.dearest_in, rates.dearest_out)]
         for above, tier in self.tiers:
@@ -123,7 +155,8 @@ class Price:
 
     def __repr__(self) -> str:
         tiers = f", tiers above {[above for above, _ in self.tiers]}" if self.tiers else ""
-        return f"Price({self.rates.input} in, {self.rates.output} out{tiers}, pico a token)"
+        units = f", {self.units!r}" if self.units else ""
+        return f"Price({self.rates.input} in, {self.rates.output} out{tiers}{units}, pico a token)"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Price) and other._parts() == self._parts()
@@ -132,7 +165,7 @@ class Price:
         return hash(self._parts())
 
     def _parts(self) -> tuple[object, ...]:
-        return self.rates, self.tiers, self.request
+        return self.rates, self.tiers, self.request, self.units
 
     def cost(self, usage: Usage) -> int:
         """What the usage costs, before any multiplier. Unknown counts are none."""
@@ -158,16 +191,21 @@ class Price:
             cost += hour * rates.cache_write_1h
         if usage.in_audio or usage.in_image:
             cost += _of_subsets(rates, plain, usage)
+        if self.units is not None:
+            cost += self.units.cost(usage)
         return min(cost + _of_output(rates, usage), MOST_COST)
 
-    def ceiling(self, tokens_in: int, tokens_out: int) -> int:
-        """The most that so many tokens, or fewer, can cost, whatever kinds they are of."""
+    def ceiling(self, tokens_in: int, tokens_out: int, asked: Usage | None = None) -> int:
+        """The most that so many tokens, or fewer, can cost, whatever kinds they are of, and the
+        units in `asked`."""
         _, most_in, most_out = self._dearest[0]
         if self.tiers:
             for above, dearest_in, dearest_out in self._dearest:
                 if tokens_in > above:
                     most_in, most_out = dearest_in, dearest_out
         cost = self.request + max(tokens_in, 0) * most_in + max(tokens_out, 0) * most_out
+        if asked is not None and self.units is not None:
+            cost += self.units.cost(asked)
         return min(cost, MOST_COST)
 
     def _at(self, prompt: int) -> Rates:
@@ -256,6 +294,13 @@ class PriceBook:
     def refuses(self) -> bool:
         """Whether models without a price are refused."""
         return self.unpriced == "refuse"
+
+    @cached_property
+    def charges_all(self) -> bool:
+        """Whether no model is to be had for nothing."""
+        priced = self.refuses or "*" in self.lines
+        prices = [line.price for line in self.lines.values()]
+        return priced and all(one.units or one.ceiling(1, 1) for one in prices)
 
     def find(self, model: str) -> Price | None:
         """The price of a model by its public name, or None."""

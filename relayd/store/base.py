@@ -31,6 +31,7 @@ from relayd.accounts import (
     Limits,
 )
 from relayd.model import Entry
+from relayd.store.holding import HoldingStore
 
 # What the usage report can be grouped by. `model` is the name the client asked for, `format` the
 # one it spoke, `day` the calendar day that the request counts to.
@@ -162,10 +163,10 @@ FIRST_PAGE = Page()
 class UsageRow:
     """One line of the usage report: all requests that share `group`.
 
-    `group` has one value per dimension asked for, in that order. Token sums are None where no
-    request of the group reported that count (unknown is not 0). `first_byte` and `duration` are
-    averages in seconds; `estimated` counts requests whose usage is an estimate, partial or
-    interrupted; `cost` and `uncharged` are exact sums of pico-dollars.
+    `group` has one value per dimension asked for, in that order. Sums of tokens and other units are
+    None where no request of the group reported that count (unknown is not 0). `first_byte` and
+    `duration` are averages in seconds; `estimated` counts requests whose usage is an estimate,
+    partial or interrupted; `cost` and `uncharged` are exact sums of pico-dollars.
     """
 
     group: tuple[str, ...]
@@ -184,6 +185,10 @@ class UsageRow:
     duration: float | None
     cost: int = 0
     uncharged: int = 0
+    images: int | None = None
+    audio_ms: int | None = None
+    characters: int | None = None
+    searches: int | None = None
 
 
 class EntryStore(Protocol):
@@ -337,8 +342,8 @@ class TokenStore(Protocol):
         """Refuse or accept it from now on. Raises NotFound."""
 
 
-class UsageStore(Protocol):
-    """The log of requests and the sums over it."""
+class UsageStore(HoldingStore, Protocol):
+    """The log of requests, the sums over it, and the responses that it tells of."""
 
     async def usage(
         self,

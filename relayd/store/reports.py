@@ -22,6 +22,8 @@ from relayd.store.rollup import (
     MONEY,
     MONTHLY,
     SUMS,
+    TOKENS,
+    UNITS,
     Table,
     rows_as_sums,
     whole,
@@ -141,17 +143,17 @@ _MEASURES = ", ".join(
 )
 _SHOWN_MEASURES = ", ".join(
     (
-        *("requests", "failed", "estimated", *COUNTS, "bytes_in", "bytes_out"),
+        *("requests", "failed", "estimated", *TOKENS, "bytes_in", "bytes_out"),
         "first_byte_us / 1e6 / nullif(first_bytes, 0)",
         "duration_us / 1e6 / nullif(requests, 0)",
-        *MONEY,
+        *(*MONEY, *UNITS),
     )
 )
 
 
 def usage_row(row: Sequence[Any], dimensions: int) -> UsageRow:
     """One line of the report from one row of its query."""
-    *found, cost_micro, cost_rest, uncharged_micro, uncharged_rest = row[dimensions:]
+    *found, cost_micro, cost_rest, uncharged_micro, uncharged_rest = row[dimensions : -len(UNITS)]
     money = whole(cost_micro, cost_rest), whole(uncharged_micro, uncharged_rest)
-    cells: list[Any] = [tuple(row[:dimensions]), *found, *money]
+    cells: list[Any] = [tuple(row[:dimensions]), *found, *money, *row[-len(UNITS) :]]
     return UsageRow(*cells)

@@ -18,7 +18,9 @@ from relayd.store.base import SERVED
 COMMON_GROUPS = ("model", "upstream", "format_in", "outcome", "status")
 GROUPS = ("account_id", "key_id", *COMMON_GROUPS)
 
-COUNTS = ("in_uncached", "cache_read", "cache_write", "tool_prompt", "out_total", "reasoning")
+TOKENS = ("in_uncached", "cache_read", "cache_write", "tool_prompt", "out_total", "reasoning")
+UNITS = ("images", "audio_ms", "characters", "searches")
+COUNTS = (*TOKENS, *UNITS)
 TALLIES = (
     "requests",
     "failed",

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from relayd.store.changes import ChangeTable
 from relayd.store.credits import CreditTable
+from relayd.store.holdings import HoldingTable
 from relayd.store.tokens import TokenTable
 from relayd.store.usage import UsageTable
 
 
-class SqliteStore(UsageTable, CreditTable, ChangeTable, TokenTable):
+class SqliteStore(UsageTable, HoldingTable, CreditTable, ChangeTable, TokenTable):
     """Everything that `base.Store` promises. Made by `open`."""

@@ -109,4 +109,40 @@ MIGRATIONS: tuple[Migration, ...] = (
         "whether a key's requests may lose what another format cannot say",
         ("ALTER TABLE keys ADD COLUMN lenient INTEGER",),  # NULL: as its group has it
     ),
+    Migration(
+        "what is not counted in tokens: pictures, audio, characters, searches",
+        tuple(
+            # NULL: nothing of the kind. No row that is there already had any.
+            f"ALTER TABLE {table} ADD COLUMN {unit} INTEGER"
+            for table in (
+                *("usage", "usage_daily", "usage_monthly", "usage_daily_all"),
+                "usage_daily_keys",
+            )
+            for unit in ("images", "audio_ms", "characters", "searches")
+        ),
+    ),
+    Migration(
+        "which upstream key holds which response",
+        (
+            # By the digest of account and id. No foreign keys, as with the log: what a row tells is
+            # never refused.
+            """CREATE TABLE holdings (
+                digest TEXT PRIMARY KEY,
+                account_id INTEGER,
+                upstream TEXT,
+                upstream_key TEXT,
+                site TEXT,
+                model TEXT,
+                name TEXT,
+                at REAL,
+                owed INTEGER,
+                response_id TEXT,
+                key_id INTEGER,
+                reserved INTEGER,
+                paid INTEGER,
+                least INTEGER
+            ) WITHOUT ROWID""",
+            "CREATE INDEX holdings_at ON holdings(at)",
+        ),
+    ),
 )

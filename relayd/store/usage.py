@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from relayd.model import Entry
 from relayd.store import entries as log
-from relayd.store import reports
+from relayd.store import holdings, reports
 from relayd.store.base import (
     EVERY_REQUEST,
     LONGEST_EXACT_REPORT,
@@ -135,6 +135,7 @@ class UsageTable(KeyTable):
             for statement, cells in log.inserts(entries, cells_of):
                 await db.execute(statement, cells)
             await db.execute(SETTLE)
+            await holdings.note(db, entries)
 
     async def _fits(self, filters: UsageFilter) -> tuple[tuple[str, object], ...]:
         """The columns that must have a value, by names that rows and sums share."""

@@ -26,7 +26,9 @@ from typing import Any
 from relayd.errors import ConnectFailed, NoUpstream
 from relayd.model import Proxy
 from relayd.upstream import proxy as proxies
-from relayd.upstream.connection import Connection, ReplySink
+from relayd.upstream.connection import Connection
+from relayd.upstream.sink import ReplySink
+from relayd.upstream.upload import Upload
 
 ADDRESS_TTL = 60.0
 
@@ -107,13 +109,19 @@ class UpstreamClient:
         """Connections that wait for a request."""
         return len(self._idle)
 
-    def reuse(self, pieces: Sequence[bytes | memoryview], sink: ReplySink) -> Connection | None:
-        """Send a request on an idle connection, if there is one; the reply goes to `sink`."""
+    def reuse(
+        self,
+        pieces: Sequence[bytes | memoryview],
+        sink: ReplySink,
+        upload: Upload | None = None,
+    ) -> Connection | None:
+        """Send a request on an idle connection, if there is one; the reply goes to `sink`. An
+        upload follows the pieces."""
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open:
                 self.reused += 1
-                connection.send(pieces, sink)
+                connection.send(pieces, sink, upload)
                 return connection
         return None
 
@@ -122,11 +130,13 @@ class UpstreamClient:
         pieces: Sequence[bytes | memoryview],
         sink: ReplySink,
         connect_timeout: float | None = None,
+        upload: Upload | None = None,
     ) -> Connection:
         """Send a request on a new connection; the reply goes to `sink`.
 
         Arguments:
             connect_timeout: seconds to connect, where they are not those of the pool.
+            upload: follows the pieces.
         Raises:
             ConnectFailed: no address could be reached; nothing was sent.
             NoUpstream: the pool is at its bound.
@@ -135,7 +145,14 @@ class UpstreamClient:
             connect_timeout = self._limits.connect_timeout
         connection = await self._connect(connect_timeout)
         self.opened += 1
-        connection.send(pieces, sink)
+        connection.send(pieces, sink, upload)
+        return connection
+
+    async def lend(self, connect_timeout: float) -> Connection:
+        """A new connection for another protocol than HTTP: no request is sent on it, and it comes
+        back to no pool. Raises as `open` does."""
+        connection = await self._connect(connect_timeout)
+        self.opened += 1
         return connection
 
     def retire(self) -> None:

@@ -7,7 +7,8 @@ goes back to its pool after the body of the reply has been taken, never before; 
 saw anything odd (bytes nobody asked for, a reply cut short, `connection: close`) is closed instead.
 
 Bounds: a response head over `MAX_HEAD` bytes is refused; gzip is inflated in steps, so that a small
-packet cannot become a large buffer at once; pausing the sink pauses the socket.
+packet cannot become a large buffer at once; pausing the sink pauses the socket. A body that is sent
+in pieces (`Upload`) stops where the reply ends, and the connection with it.
 """
 
 from __future__ import annotations
@@ -15,36 +16,20 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from relayd.errors import BadReply, NoAnswer, UpstreamError
 from relayd.sockets import send
+from relayd.upstream.inflate import ANY_WRAPPER, inflater
+from relayd.upstream.sink import Nobody, RawHeaders, ReplySink
+from relayd.upstream.upload import Pump, Upload
 
 MAX_HEAD = 64 * 1024
-# zlib: 32 + 15 accepts gzip and zlib wrappers.
-_ANY_WRAPPER = 32 + zlib.MAX_WBITS
 _INFLATE_STEP = 256 * 1024
+_STEPS = 16  # in one turn of the loop: some ten milliseconds
 _COMPRESSED = (b"content-length", b"content-encoding")
-
-RawHeaders = list[tuple[bytes, bytes]]
-
-
-class ReplySink(Protocol):
-    """Who receives one reply. Called from the event loop's read callback: nothing here may wait."""
-
-    def on_head(self, status: int, headers: RawHeaders) -> None:
-        """Status and headers (names in lower case) of the final response."""
-
-    def on_body(self, data: bytes) -> None:
-        """The next bytes of the body, decoded of chunking and gzip."""
-
-    def on_end(self) -> None:
-        """The reply is whole. Nothing follows."""
-
-    def on_error(self, exc: UpstreamError) -> None:
-        """The reply will not be whole. Nothing follows."""
 
 
 class StaleConnection(NoAnswer):
@@ -75,7 +60,9 @@ class Connection(asyncio.Protocol):
         "_own_pieces",
         "_parser",
         "_paused",
+        "_pump",
         "_replied",
+        "_resting",
         "_sink",
         "_status",
         "_surplus",
@@ -96,6 +83,8 @@ class Connection(asyncio.Protocol):
         self._gone = gone
         self._sink: ReplySink | None = None
         self._grace: asyncio.TimerHandle | None = None
+        self._pump: Pump | None = None  # sends what is left of the request
+        self._resting = False  # goes on decoding in the loop's next turn
         self._body: list[bytes] = []
         # llhttp's callback for body bytes, without a Python function in between.
         self.on_body = self._body.append
@@ -130,12 +119,20 @@ class Connection(asyncio.Protocol):
         """Whether a request can be sent: connected, and not on its way out."""
         return self.transport is not None and not self.transport.is_closing()
 
-    def send(self, pieces: Sequence[bytes | memoryview], sink: ReplySink) -> None:
-        """Send one request, given as head and body pieces, and lend the connection to `sink`."""
+    def send(
+        self,
+        pieces: Sequence[bytes | memoryview],
+        sink: ReplySink,
+        upload: Upload | None = None,
+    ) -> None:
+        """Send one request, given as head and body pieces, and lend the connection to `sink`. An
+        upload follows the pieces."""
         assert self._sink is None and self.transport is not None
         self._reset()
         self._sink = sink
         send(self.transport, pieces)
+        if upload is not None:
+            self._pump = Pump(upload, self.transport, self._sent)
 
     def pause(self) -> None:
         """Stop reading: the client is slower than the upstream."""
@@ -148,12 +145,13 @@ class Connection(asyncio.Protocol):
         self._paused = False
         if self._compressed:
             self._deliver()
-        if not self._paused and self.transport is not None and not self.transport.is_closing():
-            self.transport.resume_reading()
+        if not self._paused and not self._resting and self.is_open:
+            cast(asyncio.Transport, self.transport).resume_reading()
 
     def abort(self) -> None:
         """Close now; the sink hears nothing more. This is what cancels work at the upstream."""
         self._sink = None
+        self._stop_upload()
         if self.transport is not None:
             self.transport.abort()
 
@@ -162,12 +160,36 @@ class Connection(asyncio.Protocol):
         reused.
 
         Clients hang up right after the terminal event; what is missing then is the final HTTP
-        chunk. After `grace` seconds the connection is closed.
+        chunk. After `grace` seconds the connection is closed; one that decodes, at once.
         """
-        if self._sink is not None and self.is_open:
-            self._sink = _Nobody()
+        if self._pump is not None or self._inflater is not None:
+            self.abort()
+        elif self._sink is not None and self.is_open:
+            self._sink = Nobody()
             self.resume()
             self._grace = loop.call_later(grace, self.abort)
+
+    # --- a body that is sent in pieces ----------------------------------------------------------
+
+    def _sent(self, whole: bool) -> None:
+        self._pump = None
+        if not whole:
+            self._fail(NoAnswer("relayd could not send the whole request.", status=502))
+
+    def _stop_upload(self) -> bool:
+        """Send nothing more. Returns whether there was anything left to send."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.stop()
+        return pump is not None
+
+    def pause_writing(self) -> None:
+        if self._pump is not None:
+            self._pump.pause()
+
+    def resume_writing(self) -> None:
+        if self._pump is not None:
+            self._pump.resume()
 
     # --- asyncio.Protocol -----------------------------------------------------------------------
 
@@ -201,12 +223,10 @@ class Connection(asyncio.Protocol):
         else:
             self._fail(BadReply("The upstream sent something that is not valid HTTP."))
 
-    def eof_received(self) -> bool:
-        return False
-
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._cancel_grace()
+        self._stop_upload()
         sink, self._sink = self._sink, None
         self._gone(self)
         if sink is None:
@@ -247,9 +267,7 @@ class Connection(asyncio.Protocol):
         if self._surplus:
             return
         if self._interim:  # 100 Continue, 103 Early Hints: the real reply follows
-            self._headers = []
-            self._status = 0
-            self._interim = False
+            self._headers, self._status, self._interim = [], 0, False
         else:
             self._done = True
             self._own_pieces = len(self._body)
@@ -258,18 +276,15 @@ class Connection(asyncio.Protocol):
     # --- telling the sink -----------------------------------------------------------------------
 
     def _check_head(self) -> None:
-        if self._status == 0:
-            self._check_size(self._head_bytes)
-
-    def _check_size(self, head_bytes: int) -> None:
-        if head_bytes > MAX_HEAD:
+        size = self._head_bytes
+        if size > MAX_HEAD and self._status:  # only then is counting worth it: a body is among them
+            size = sum(len(n) + len(v) for n, v in self._headers)
+        if size > MAX_HEAD:
             raise BadReply("The upstream's response headers are too large.")
 
     def _deliver(self) -> None:
         sink = self._sink
-        if sink is None:
-            return
-        if not self._told_head and not self._tell_head(sink):
+        if sink is None or not (self._told_head or self._tell_head(sink)):
             return
         if self._done:
             del self._body[self._own_pieces :]  # of a reply that nobody asked for
@@ -299,8 +314,6 @@ class Connection(asyncio.Protocol):
         return True
 
     def _read_framing(self) -> None:
-        if self._head_bytes > MAX_HEAD:  # only then is counting worth it: a body may be among them
-            self._check_size(sum(len(n) + len(v) for n, v in self._headers))
         for name, value in self._headers:
             if name == b"content-length":
                 self._framed = True
@@ -314,21 +327,36 @@ class Connection(asyncio.Protocol):
             self._framed = True
 
     def _inflate(self, sink: ReplySink) -> None:
-        """Decode in steps, and only while the sink takes what comes: the rest waits compressed."""
+        """Decode in steps, a few in each turn of the loop, while the sink takes what comes."""
         inflater, data = self._inflater, self._compressed
         try:
-            while data and inflater is not None and self._sink is sink and not self._paused:
+            for _ in range(_STEPS):
+                if not data or inflater is None or self._sink is not sink or self._paused:
+                    break
                 plain = inflater.decompress(data, _INFLATE_STEP)
                 data = inflater.unconsumed_tail
                 if inflater.eof and inflater.unused_data:  # a gzip file may have several members
                     data = inflater.unused_data
-                    self._inflater = inflater = zlib.decompressobj(_ANY_WRAPPER)
+                    self._inflater = inflater = zlib.decompressobj(ANY_WRAPPER)
                 if plain:
                     sink.on_body(plain)
             self._compressed = data
         except zlib.error:
             self._compressed = b""
             self._fail(BadReply("The upstream sent a damaged gzip body."))
+        if self._compressed and self._sink is sink and not (self._paused or self._resting):
+            self._rest()
+
+    def _rest(self) -> None:
+        """Let others have their turn of the loop, before more is decoded."""
+        self.pause()
+        self._paused, self._resting = False, True
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if not self._paused:
+            self.resume()
 
     def _finish(self) -> None:
         sink, self._sink = self._sink, None
@@ -340,11 +368,12 @@ class Connection(asyncio.Protocol):
             self._sink = sink
             self._fail(BadReply("The upstream's gzip body ends too early."))
             return
-        if self._is_reusable():
+        unsent = self._stop_upload()
+        if self._is_reusable() and not unsent:
             if self._paused:  # an idle connection must read, if only to notice that it was closed
                 self.resume()
             self._idle(self)
-        elif self.transport is not None and self.transport.get_write_buffer_size():
+        elif self.transport is not None and (unsent or self.transport.get_write_buffer_size()):
             self.transport.abort()  # closing would wait until the rest of the request is taken
         elif self.transport is not None:
             self.transport.close()
@@ -358,6 +387,7 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, exc: UpstreamError) -> None:
         sink, self._sink = self._sink, None
+        self._stop_upload()
         if self.transport is not None:
             self.transport.abort()
         if sink is not None:
@@ -367,28 +397,3 @@ class Connection(asyncio.Protocol):
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
-
-
-def inflater(encoding: bytes) -> zlib._Decompress | None:
-    """What decodes a body that came encoded although we asked for identity.
-
-    The observer of usage needs plain bytes, so what we cannot decode is refused.
-    """
-    encoding = encoding.strip().lower()
-    if encoding in (b"gzip", b"x-gzip", b"deflate"):
-        return zlib.decompressobj(_ANY_WRAPPER)
-    if encoding in (b"", b"identity"):
-        return None
-    raise BadReply("The upstream insists on a content-encoding that relayd does not decode.")
-
-
-class _Nobody:
-    """The sink of a reply that nobody waits for any more."""
-
-    def on_head(self, status: int, headers: RawHeaders) -> None: ...
-
-    def on_body(self, data: bytes) -> None: ...
-
-    def on_end(self) -> None: ...
-
-    def on_error(self, exc: UpstreamError) -> None: ...

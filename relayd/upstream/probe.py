@@ -15,8 +15,9 @@ import orjson
 
 from relayd.errors import BadReply, BadStatus, NoAnswer, NoUpstream, RelayError, UpstreamError
 from relayd.model import UpstreamSpec
-from relayd.upstream.connection import Connection, RawHeaders
+from relayd.upstream.connection import Connection
 from relayd.upstream.provider import Outlet
+from relayd.upstream.sink import RawHeaders
 from relayd.wire import facts, waits
 
 MAX_REPLY = 4 * 1024 * 1024  # lists of hundreds of models, with all that is said of each

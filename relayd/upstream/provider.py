@@ -18,6 +18,8 @@ from relayd.wire import dialects, params, probes
 from relayd.wire.paths import Target
 
 LINES_REMEMBERED = 1024
+_TYPE = b"content-type: "
+KIND = b"content-type"
 # Without these there is no request; an operator who removes them gets them all the same.
 _NEVER_REMOVED = frozenset({b"host", b"content-length"})
 
@@ -72,7 +74,16 @@ class Outlet:
     `client` is shared with the other keys of the base URL.
     """
 
-    __slots__ = ("_edits", "_fixed", "_formats", "_key_name", "_site", "_withheld", "client")
+    __slots__ = (
+        "_edits",
+        "_fixed",
+        "_formats",
+        "_key_name",
+        "_pairs",
+        "_site",
+        "_withheld",
+        "client",
+    )
 
     def __init__(self, spec: UpstreamSpec, site: _Site, key: UpstreamKey) -> None:
         self.client = site.client
@@ -86,10 +97,12 @@ class Outlet:
         self._withheld = removed | configured.keys()
         secret = key.secret.reveal()
         self._fixed: dict[str, bytes] = {}
+        self._pairs: dict[str, Mapping[bytes, bytes]] = {}
         for name in spec.formats:
             auth = dict(dialects.auth_headers(site.dialect, name, secret))
             ours = {n: v for n, v in {**site.ours, **auth}.items() if n not in removed}
-            self._fixed[name] = _lines({**ours, **configured})
+            self._pairs[name] = {**ours, **configured}
+            self._fixed[name] = _lines(self._pairs[name])
 
     def __repr__(self) -> str:
         return f"<Outlet {self._key_name} {self.client!r}>"
@@ -100,6 +113,7 @@ class Outlet:
         model: str,
         forwarded: Iterable[tuple[bytes, bytes]],
         length: int,
+        content_type: bytes = b"",
     ) -> bytes:
         """The request line and headers of a call, as bytes.
 
@@ -108,10 +122,42 @@ class Outlet:
             model: the upstream's own name of the model.
             forwarded: headers that the client's request contributes, names in lower case.
             length: bytes of the body.
+            content_type: of the body, where it is not JSON.
         """
         line = self._site.lines.get((target, model)) or self._site.line(target, model)
         fixed, extra = self._fixed[target.format], self._extra(forwarded)
+        if content_type:
+            others = [line for line in fixed.splitlines(True) if not line.startswith(_TYPE)]
+            fixed = b"".join([*others, _TYPE, content_type, b"\r\n"])
         return b"%b%b%bcontent-length: %d\r\n\r\n" % (line, fixed, extra, length)
+
+    def upgrade_head(self, query: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """The request for a realtime session: its line, and all headers.
+
+        Arguments:
+            query: with the upstream's own name of the model.
+            headers: those of the handshake, and what the client's request contributes.
+        """
+        path = dialects.session_target(self._site.dialect, self._site.base_url, query)
+        fixed, extra = self._fixed["chat"], self._extra(headers)
+        return b"GET %b HTTP/1.1\r\n%b%b\r\n" % (path.encode("ascii"), fixed, extra)
+
+    def resource_head(
+        self, target: Target, forwarded: Iterable[tuple[bytes, bytes]], length: int | None
+    ) -> bytes:
+        """The request line and headers for what is there already, or is not known to relayd.
+
+        Arguments:
+            forwarded: as for a call; the body's content type is among them.
+            length: bytes of the body; None where there is none.
+        """
+        site, withheld = self._site, self._withheld
+        path = dialects.resource_target(site.dialect, site.base_url, target).encode("ascii")
+        name = target.format if target.format in self._formats else self._formats[0]
+        ours = {n: v for n, v in self._pairs[name].items() if n != KIND or KIND in withheld}
+        framing = b"" if length is None else b"content-length: %d\r\n" % length
+        head = b"%b %b HTTP/1.1\r\n" % (target.method.encode("ascii"), path)
+        return b"%b%b%b%b\r\n" % (head, _lines(ours), self._extra(forwarded), framing)
 
     def probe_request(self, model: str | None) -> list[bytes] | None:
         """The pieces of a cheap request: for one token of `model`, or for the list of models.

@@ -48,7 +48,8 @@ from relayd.web.admin_desk import (
 )
 from relayd.web.admin_guard import Guard
 from relayd.web.admin_schema import schema
-from relayd.web.client import BodyLimits, HttpClient, RawHeaders
+from relayd.web.bodies import BodyLimits
+from relayd.web.client import HttpClient, RawHeaders
 
 log = logging.getLogger("relayd")
 

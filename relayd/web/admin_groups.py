@@ -38,4 +38,5 @@ def as_json(group: Group) -> Document:
         "on_disconnect": group.leaving,
         "drain": group.drain,
         "lenient": group.lenient,
+        "hide_endpoints": group.hide_endpoints,
     }

@@ -9,17 +9,21 @@ length is not known, close-delimited bodies for HTTP/1.0 clients.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Protocol
 
-from aiohttp import HttpVersion11, StreamReader, web
+from aiohttp import HttpVersion11, StreamReader
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_parser import RawRequestMessage
 
-from relayd.errors import BadCall
+from relayd.ends import End
+from relayd.errors import BadCall, RelayError
 from relayd.sockets import SMALL, send
+from relayd.spool import Spool
+from relayd.web import bodies
+from relayd.web.bodies import UPLOAD_RATE, BodyLimits, Take
+from relayd.wire.multipart import Form, FormReader, is_form
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -28,23 +32,17 @@ STATUS_LINES = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) fo
 CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """What a request body may take: bytes, and seconds plus one more per `rate` bytes received."""
-
-    max_body: int
-    timeout: float = 30.0
-    rate: int = 1024
-
-
 class Connection(Protocol):
     """The little that a request needs of the connection it came on."""
 
     transport: asyncio.Transport | None
     drained: Callable[[], None] | None
+    heard_at: float
 
     @property
     def writing_paused(self) -> bool: ...
+
+    def hand_over(self) -> End: ...
 
 
 class HttpClient:
@@ -62,6 +60,7 @@ class HttpClient:
         "_ids",
         "_keep",
         "_limits",
+        "_spool",
         "_started",
         "bytes_in",
         "bytes_out",
@@ -93,6 +92,7 @@ class HttpClient:
         self._head: bytes | None = None
         self._ids = b""
         self._limits = BodyLimits(0)
+        self._spool: Spool | None = None
 
     def __repr__(self) -> str:
         return f"<HttpClient in={self.bytes_in} out={self.bytes_out} started={self._started}>"
@@ -128,7 +128,8 @@ class HttpClient:
             JSON.
         """
         try:
-            self._check_declared()
+            bodies.check_json(self.headers)
+            bodies.check(self.headers, self._limits.max_body)
             content = self._body
             if not content.is_eof():
                 return await self._read_slowly()
@@ -138,56 +139,77 @@ class HttpClient:
             raise
         self.bytes_in = len(body)
         if self.bytes_in > self._limits.max_body:
-            raise self._too_large()
+            raise bodies.too_large(self._limits.max_body)
         return body
 
-    def _check_declared(self) -> None:
-        headers = self.headers
-        kind = headers.get("Content-Type", "application/json")
-        if "json" not in kind.lower():
-            raise BadCall(
-                "The body must be JSON: send `Content-Type: application/json`.",
-                status=415,
-                code="unsupported_content_type",
-            )
-        declared = headers.get("Content-Length", "0")
-        if declared.isdigit() and int(declared) > self._limits.max_body:
-            raise self._too_large()
-        encoding = headers.get("Content-Encoding")
-        if encoding is not None and encoding.lower() not in ("identity", "gzip", "deflate", "br"):
-            raise BadCall("This Content-Encoding is not supported.", status=415)
+    @property
+    def sends_form(self) -> bool:
+        """Whether the body says that it is a multipart form."""
+        return is_form(self.headers.get("Content-Type", ""))
+
+    async def read_form(self, owner: int) -> Form:
+        """The whole body, a multipart form. Its files are there until the request has ended.
+
+        Arguments:
+            owner: the account that has to do with its share of the room.
+
+        Raises:
+            BadCall: as `read_body`, and 400 or 413 for what is wrong with the form.
+            NoUpstream: 503 where there is no room for it.
+        """
+        try:
+            reader = FormReader(self.headers.get("Content-Type", ""))
+            return reader.finish(await self._spooled(owner, reader.feed))
+        except RelayError:
+            self._keep = False
+            raise
+
+    async def read_spool(self, owner: int) -> Spool:
+        """The whole body, of whatever kind. It is there until the request has ended. Raises as
+        `read_form`."""
+        try:
+            return await self._spooled(owner, bodies.unread)
+        except RelayError:
+            self._keep = False
+            raise
+
+    def release(self) -> None:
+        """The request has ended: nothing of its body is kept."""
+        if self._spool is not None:
+            self._spool.close()
 
     async def _read_slowly(self) -> bytes:
-        if self.headers.get("Expect", "").lower() == "100-continue":
-            self._put([b"HTTP/1.1 100 Continue\r\n\r\n"])
-        loop = asyncio.get_running_loop()
-        content, limits = self._body, self._limits
         pieces: list[bytes] = []
-        deadline = loop.time() + limits.timeout
-        try:
-            while not content.at_eof():
-                async with asyncio.timeout_at(deadline + self.bytes_in / limits.rate):
-                    piece = await content.readany()
-                pieces.append(piece)
-                self.bytes_in += len(piece)
-                if self.bytes_in > limits.max_body:
-                    raise self._too_large()
-        except TimeoutError:
-            raise BadCall(
-                "The request body came too slowly.", status=408, code="body_timeout"
-            ) from None
-        except web.RequestPayloadError:
-            raise BadCall("The request body is broken or badly encoded.") from None
+        await self._each(pieces.append, self._limits.max_body, self._limits.rate)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _too_large(self) -> BadCall:
-        return BadCall(
-            f"The request body is larger than {self._limits.max_body} bytes.",
-            status=413,
-            code="request_too_large",
-        )
+    async def _spooled(self, owner: int, look: Callable[[bytes], None]) -> Spool:
+        """The body kept, each piece of it looked at first."""
+        limits = self._limits
+        bodies.check(self.headers, limits.max_upload)
+        assert limits.room is not None and self._spool is None
+        self._spool = spool = Spool(limits.room, owner)
+
+        def take(piece: bytes) -> Awaitable[None] | None:
+            look(piece)
+            return spool.append(piece)
+
+        await self._each(take, limits.max_upload, UPLOAD_RATE)
+        await spool.finish()
+        return spool
+
+    async def _each(self, take: Take, most: int, rate: int) -> None:
+        """Hand over the pieces of the body as they come."""
+        if self.headers.get("Expect", "").lower() == "100-continue":
+            self._put([b"HTTP/1.1 100 Continue\r\n\r\n"])
+        await bodies.take_in(self, self._body, take, most, (self._limits.timeout, rate))
 
     # --- the response ---------------------------------------------------------------------------
+
+    @property
+    def heard_at(self) -> float:
+        """When its last bytes came, on the fine clock."""
+        return self._connection.heard_at
 
     @property
     def gone(self) -> bool:
@@ -258,6 +280,14 @@ class HttpClient:
         framing = b"content-length: %d\r\n" % len(body) if status not in (204, 304) else b""
         head = self._render(status, headers, framing)
         self._put([head] if self.method == "HEAD" else [head, body])
+
+    def switch(self, headers: RawHeaders) -> End:
+        """Answer that the connection leaves HTTP (101), and give it away."""
+        self._started = True
+        self._keep = False
+        lines = [b"HTTP/1.1 101 Switching Protocols\r\n", *(b"%b: %b\r\n" % h for h in headers)]
+        self._put([b"".join([*lines, self._ids, b"\r\n"])])
+        return self._connection.hand_over()
 
     def abort(self) -> None:
         """Cut the connection: the client must see that the response is not whole."""

@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol, cast
 
 from aiohttp import StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 
+from relayd.ends import End
 from relayd.web.client import HttpClient
 
 log = logging.getLogger("relayd")
@@ -120,15 +122,16 @@ class ClientConnection(web.RequestHandler):
     Attributes:
         drained: called once, when the client has taken what waited for it.
         head_since: the loop's time when a request head began that has not ended, 0 without one.
+        heard_at: when bytes came last, on the fine clock.
     """
 
-    __slots__ = ("_door", "_unread", "_unread_since", "_wire", "drained", "head_since")
+    __slots__ = ("_door", "_unread", "_unread_since", "_wire", "drained", "head_since", "heard_at")
 
     def __init__(self, manager: Listener, **settings: Any) -> None:
         super().__init__(manager, **settings)
         self._door = manager.door
         self.drained: Callable[[], None] | None = None
-        self.head_since = 0.0
+        self.head_since = self.heard_at = 0.0
         # Our own reference: aiohttp drops its one when it closes, but closing waits for the client.
         self._wire: asyncio.Transport | None = None
         self._unread = 0
@@ -155,6 +158,13 @@ class ClientConnection(web.RequestHandler):
         """Close now, whatever the client has not taken."""
         if self._wire is not None:
             self._wire.abort()
+
+    def hand_over(self) -> End:
+        """Give the transport away, for another protocol than HTTP, with what came already. Its loss
+        is still told to us, and ends the request."""
+        assert self._wire is not None
+        early, self._message_tail = self._message_tail, b""
+        return End(self._wire, self, early)
 
     # --- the loop over requests -----------------------------------------------------------------
 
@@ -262,6 +272,7 @@ class ClientConnection(web.RequestHandler):
 
         aiohttp queues a broken chunk as the next request's error, which a reader never sees.
         """
+        self.heard_at = monotonic()
         super().data_received(data)
         current = self._current_request
         if current is not None and self._messages:

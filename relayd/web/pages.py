@@ -1,4 +1,4 @@
-"""The fixed pages: health, readiness, status, metrics, and a greeting at the root.
+"""The fixed pages: health, readiness, status, metrics, clients, and a greeting at the root.
 
 None needs a key. The metrics page wants its token; without one configured it is for loopback only,
 and behind a reverse proxy every client looks local, so a forwarded request does not count as
@@ -10,11 +10,13 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import orjson
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from relayd import clients
 from relayd.model import Secret
 from relayd.web.account import UNITS
 from relayd.web.client import HttpClient
@@ -70,6 +72,7 @@ class Pages:
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/api/status": self._status,
+            "/api/clients": self._clients,
             "/metrics": self._metrics,
         }
 
@@ -100,6 +103,10 @@ class Pages:
         }
         return 200, JSON, orjson.dumps(status)
 
+    def _clients(self, client: HttpClient) -> Answer:
+        """How to set up every known client; whoever shows it fills address and key in."""
+        return 200, JSON, client_list()
+
     def _metrics(self, client: HttpClient) -> Answer:
         if not self._may_see_metrics(client):
             return (
@@ -122,6 +129,13 @@ class Pages:
             return False
         forwarded = any(name in client.headers for name in FORWARDING)
         return not forwarded and _is_loopback(client.peer)
+
+
+@cache
+def client_list() -> bytes:
+    """The settings of all clients, with {base}, {key} and {model} where those belong."""
+    told = [clients.document(client) for client in clients.shipped().values()]
+    return orjson.dumps({"clients": told})
 
 
 def metrics_server(metrics: Callable[[], bytes]) -> web.Server:

@@ -15,20 +15,24 @@ from collections.abc import Sequence
 from aiohttp.http_exceptions import LineTooLong
 
 from relayd.call import Call
-from relayd.errors import BadCall, NoUpstream, Refused, RelayError
+from relayd.errors import BadCall, NoUpstream, RelayError
 from relayd.model import Entry, FormatName
 from relayd.policy.keys import Caller
+from relayd.realtime import Realtime
 from relayd.relay import Relay
 from relayd.replies import error_headers
+from relayd.switching import Wish
 from relayd.web import admin
 from relayd.web.account import AccountPages
-from relayd.web.client import BodyLimits, HttpClient
+from relayd.web.bodies import BodyLimits
+from relayd.web.client import HttpClient
 from relayd.web.credentials import credential
+from relayd.web.models import ModelPages, shape_of
 from relayd.web.pages import Pages
 from relayd.web.peers import Network, client_address
-from relayd.wire import listing
+from relayd.wire import realtime
 from relayd.wire.formats import FORMATS
-from relayd.wire.paths import Listing, Target, format_of_path, locate
+from relayd.wire.paths import Listing, Session, Target, format_of_path, locate
 
 ROUTES_REMEMBERED = 2048
 LONGEST_REMEMBERED = 256
@@ -41,7 +45,7 @@ PREFLIGHT = [
     (b"access-control-max-age", b"86400"),
 ]
 
-Found = Target | Listing | None
+Found = Target | Listing | Session | None
 
 
 class Front:
@@ -53,6 +57,7 @@ class Front:
         limits: bounds of request bodies.
         office: answers the admin API.
         account: answers the account endpoints.
+        realtime: serves sessions.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Front:
         limits: BodyLimits,
         office: admin.Admin,
         account: AccountPages,
+        realtime: Realtime,
         *,
         trusted: Sequence[Network] = (),
     ) -> None:
@@ -73,14 +79,20 @@ class Front:
         self._pages = pages
         self._office = office
         self._account = account
+        self._realtime = realtime
         self._clock = asyncio.get_running_loop().time
-        self._started_at = int(time.time())
+        self._models = ModelPages(relay, int(time.time()))
         self._idle = asyncio.Event()
         self.given_up = False
         self._routes: dict[tuple[str, str], Found] = {}
 
     def __repr__(self) -> str:
         return f"<Front active={self.active} draining={self.draining}>"
+
+    @property
+    def spooled(self) -> int:
+        """Bytes of request bodies that are kept until their requests end."""
+        return self.limits.room.used if self.limits.room is not None else 0
 
     async def drained(self) -> None:
         """Wait until no request is in flight, or `give_up`; meaningful once `draining` is set."""
@@ -106,6 +118,7 @@ class Front:
             else:
                 await self._answer_other(client, target, path, query, request_id)
         finally:
+            client.release()
             self.active -= 1
             if self.draining:
                 self._idle.set()
@@ -129,9 +142,24 @@ class Front:
             closing = NoUpstream("relayd is shutting down.", retry_after=5)
             self._word(client, format_of_path(path), closing, request_id)
         elif isinstance(found, Listing):
-            self._list(client, found, request_id)
+            self._list(client, found, query, request_id)
+        elif isinstance(found, Session):
+            await self._converse(client, found, path, query, request_id)
         else:
-            await self._relay.serve(self._call(client, None, path, query, request_id), client)
+            open_path = self._relay.passing.target(client.method, path, query)
+            call = self._call(client, open_path, path, query, request_id)
+            await self._relay.serve(call, client)
+
+    async def _converse(
+        self, client: HttpClient, wanted: Session, path: str, query: str, request_id: str
+    ) -> None:
+        """Serve a realtime session. Browsers can set no header: their key is a subprotocol."""
+        offered = realtime.protocols(client.headers.getall("Sec-WebSocket-Protocol", ()))
+        target = Target(format_of_path(path), "realtime", verb=wanted.verb)
+        call = self._call(client, target, path, query, request_id)
+        if not call.credential:
+            call = call._replace(credential=realtime.key_in(offered))
+        await self._realtime.serve(call, Wish(query, offered), client)
 
     def _call(
         self, client: HttpClient, target: Target | None, path: str, query: str, request_id: str
@@ -168,43 +196,22 @@ class Front:
         known = self._routes.get((method, path))
         if known is None:
             known = locate(method, path, query)
+            if isinstance(known, Target) and known.rest:
+                return known  # one of many
             if known is not None and len(path) <= LONGEST_REMEMBERED:
                 if len(self._routes) >= ROUTES_REMEMBERED:
                     self._routes.clear()
                 self._routes[method, path] = known
         return known
 
-    def _list(self, client: HttpClient, wanted: Listing, request_id: str) -> None:
-        shape = _listing_shape(client, wanted)
+    def _list(self, client: HttpClient, wanted: Listing, query: str, request_id: str) -> None:
+        shape = shape_of(client, wanted, query)
         try:
-            body = self._listed(shape, wanted.model, self.caller(client))
+            body = self._models.page(shape, wanted, self.caller(client), query)
         except RelayError as exc:
             self._word(client, shape, exc, request_id)
         else:
             client.send(200, JSON_TYPE, body)
-
-    def _listed(self, shape: FormatName, model: str | None, caller: Caller) -> bytes:
-        pools = self._relay.pools
-        models = [
-            (line.name, line.owner, self._started_at)
-            for line in pools.listing()
-            if caller.allows(line.name)
-        ]
-        if model is None:
-            return listing.many(shape, models)
-        if pools.known(model) and caller.allows(
-            model
-        ):  # by a wildcard, maybe: then it stands in no list
-            models.append((model, "relayd", self._started_at))
-        one = listing.one(shape, models, model)
-        if one is None:
-            raise Refused(
-                f"The model `{model[:200]}` does not exist or you do not have access to it.",
-                status=404,
-                code="model_not_found",
-                param="model",
-            )
-        return one
 
     @staticmethod
     def _word(client: HttpClient, name: FormatName, exc: RelayError, request_id: str) -> None:
@@ -233,10 +240,3 @@ def new_request_id() -> str:
 
 def _id_lines(request_id: str) -> bytes:
     return ID_LINES % ((request_id.encode(),) * 2)
-
-
-def _listing_shape(client: HttpClient, wanted: Listing) -> FormatName:
-    headers = client.headers
-    if wanted.gemini_path or "x-goog-api-key" in headers or "key=" in client.raw_path:
-        return "gemini"
-    return "messages" if "anthropic-version" in headers else "chat"

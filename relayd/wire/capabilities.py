@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, NamedTuple
 
+from relayd.accounts import Endpoint
 from relayd.model import FormatName
 from relayd.wire.neutral import Effort
 
@@ -29,6 +30,7 @@ class Capability:
     that its format can say is said.
 
     Attributes:
+        tasks: the endpoints that it is for; () is unknown, and may be any.
         context, max_output: tokens; None is unknown.
         default_output: sent where the format demands a limit and the client gives none.
         endpoints: the formats in which its own provider serves it; () is any.
@@ -40,7 +42,8 @@ class Capability:
         default_effort: what it does where nobody says.
         budgets: the smallest and the largest thinking budget.
         shows_thinking: the control has to ask, or nothing is shown.
-        sampling: temperature and its like: yes, no, or only with effort none (`idle`).
+        sampling: temperature and its like: yes, no, only with effort none (`idle`), or temperature
+            and top_p not both (`one`).
         penalties, logprobs: whether it takes them.
         prefill: the history may end on the model's turn.
         mid_system: a system message may stand between others.
@@ -54,6 +57,9 @@ class Capability:
         signatures: it wants its signatures back.
         cache_marks: it takes marks in the prompt, at most so many.
         inputs, outputs: media.
+        aspects: shapes of pictures that it draws, as Google names them; () is unknown.
+        picture_sizes: their sizes, in the words of its format (`1K`, `1024x1024`); () is unknown,
+            or any.
         image_urls: it fetches pictures itself.
         result_media: pictures and files may stand in tool results.
         max_choices: answers to one request.
@@ -61,6 +67,7 @@ class Capability:
         output_field: what Chat hosts call the limit.
     """
 
+    tasks: tuple[Endpoint, ...] = ()
     context: int | None = None
     max_output: int | None = None
     default_output: int = 32_000
@@ -73,7 +80,7 @@ class Capability:
     default_effort: Effort | None = None
     budgets: tuple[int, int] = (1024, 32_768)
     shows_thinking: bool = False
-    sampling: Literal["yes", "no", "idle"] = "yes"
+    sampling: Literal["yes", "no", "idle", "one"] = "yes"
     penalties: bool = True
     logprobs: bool = True
     prefill: bool = True
@@ -89,6 +96,8 @@ class Capability:
     cache_marks: int = 0
     inputs: tuple[Medium, ...] = ("text", "image", "file", "audio", "video")
     outputs: tuple[Medium, ...] = ("text", "image", "audio")
+    aspects: tuple[str, ...] = ()
+    picture_sizes: tuple[str, ...] = ()
     image_urls: bool = True
     result_media: bool = True
     max_choices: int = 128

@@ -99,6 +99,10 @@ def _fixed(name: str, value: Any, request: Request, going: Going) -> str | None:
         return ""  # newer versions of that API take no such field at all
     if going.format == "messages" and name != "top_p" and _thinks(request, going):
         return "it cannot be changed while the model thinks"
+    heat = request.sampling.temperature
+    if name == "top_p" and can.sampling == "one" and heat is not None and heat != 1:
+        if _fixed("temperature", heat, request, going) is None:
+            return "this model takes it or a temperature, not both"
     return None
 
 
@@ -185,12 +189,13 @@ def modalities(request: Request, going: Going) -> list[str]:
 
 
 def verbosity(request: Request, going: Going) -> str:
-    """How long the answer shall be; "" says nothing."""
+    """How long the answer shall be; "" says nothing. It is a wish, and programs send it to any
+    model of a known name: it is left out where there is no word for it."""
     asked = request.output.verbosity
     if going.format in ("chat", "responses"):
         return asked
     if asked not in ("", "medium"):
-        going.losses.lose("lenient", request.param("verbosity"))
+        going.losses.lose("drop", request.param("verbosity"))
     return ""
 
 

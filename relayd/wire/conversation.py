@@ -80,12 +80,6 @@ def conversation_of(head: Head) -> bytes:
     return _OF_FORMAT[head.target.format](head.request)
 
 
-def previous_of(head: Head) -> str:
-    """The reply, or the stored conversation, that a request goes on from, or an empty string. Only
-    the account that made it knows it, so a count of tokens needs that account no less."""
-    return previous_response(head.request) if head.target.format == "responses" else ""
-
-
 def of_chat(value: dict[str, Any]) -> bytes:
     """The conversation of a chat request, or b"" where nothing tells."""
     return _named(value, _KEYS, _NOTES) or _opening("", value.get("messages"))
@@ -121,13 +115,6 @@ _OF_FORMAT: Mapping[FormatName, Callable[[dict[str, Any]], bytes]] = {
     "messages": of_messages,
     "gemini": of_gemini,
 }
-
-
-def previous_response(value: dict[str, Any]) -> str:
-    """The id of the reply, or else of the stored conversation, that a Responses request goes on
-    from, or an empty string."""
-    said = value.get("previous_response_id") or _id_of(value.get("conversation"))
-    return said if isinstance(said, str) and len(said) <= LONGEST_ID else ""
 
 
 def _named(value: dict[str, Any], keys: tuple[str, ...], notes: tuple[str, ...]) -> bytes:

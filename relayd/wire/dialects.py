@@ -111,6 +111,28 @@ def request_target(dialect: Dialect, base_url: str, target: Target, model: str) 
     return _path(dialect, base_url, target.format, _tail(target, model), "alt=sse" if sse else "")
 
 
+def session_target(dialect: Dialect, base_url: str, query: str) -> str:
+    """Path and query of a realtime session at this upstream."""
+    return _path(dialect, base_url, "chat", "realtime", query)
+
+
+def resource_target(dialect: Dialect, base_url: str, target: Target) -> str:
+    """Path and query of the request line for what is there already, or for what relayd does not
+    know: `target.rest` says where."""
+    if target.operation == "follow_up":
+        return _path(dialect, base_url, target.format, f"{target.verb}/{target.rest}", target.query)
+    base = urlsplit(base_url)
+    steps = [step for step in base.path.split("/") if step]
+    rest = target.rest.strip("/").split("/")
+    own = steps.pop() if steps and _VERSION.fullmatch(steps[-1]) else ""
+    if own and rest[0] == "v1":  # ours: the upstream may count otherwise
+        rest[0] = own
+    query = "&".join(filter(None, [base.query, target.query]))
+    # A slash at the end may matter to whoever reads it.
+    path = "/".join(["", *steps, *rest]) + ("/" if target.rest.endswith("/") else "")
+    return f"{path}?{query}" if query else path
+
+
 def listing_target(dialect: Dialect, base_url: str, format_name: FormatName) -> str | None:
     """Path and query of the GET that shows whether a key is good; None where there is none."""
     if not dialect.listing:

@@ -14,6 +14,8 @@ from relayd.model import FormatName, Operation, Usage
 from relayd.wire.chat import decode as chat_decode
 from relayd.wire.chat import embed as chat_embed
 from relayd.wire.chat import encode as chat_encode
+from relayd.wire.chat import media as chat_media
+from relayd.wire.chat import media_stream as chat_media_stream
 from relayd.wire.chat import reader as chat_reader
 from relayd.wire.chat import reply as chat_reply
 from relayd.wire.chat import request as chat_request
@@ -36,8 +38,13 @@ from relayd.wire.messages import reply as messages_reply
 from relayd.wire.messages import request as messages_request
 from relayd.wire.messages import stream as messages_stream
 from relayd.wire.messages import writer as messages_writer
+from relayd.wire.multipart import Form
 from relayd.wire.passthrough import Headers, Passthrough
 from relayd.wire.paths import Target
+from relayd.wire.pictures import decode as pictures_decode
+from relayd.wire.pictures import encode as pictures_encode
+from relayd.wire.pictures import reader as pictures_reader
+from relayd.wire.pictures import writer as pictures_writer
 from relayd.wire.responses import decode as responses_decode
 from relayd.wire.responses import encode as responses_encode
 from relayd.wire.responses import reader as responses_reader
@@ -60,6 +67,11 @@ class Format:
         error: an error, with the request id, as a whole reply.
         stream_headers: those of an event stream; the observer has the ones of its own stream.
         codec: to and from the hub; None where nothing is translated to or from the format.
+        read_form: as `read_head`, of a multipart form, with the model of one that names none; None
+            where the format has no forms.
+        streamed: a whole reply of pictures or audio, and Unix seconds, to the stream that was asked
+            for; None where there is no way.
+        pictures: the same for its image endpoints; None where it has none.
     """
 
     name: FormatName
@@ -71,6 +83,9 @@ class Format:
     error: Callable[[RelayError, str], ErrorReply]
     stream_headers: Headers
     codec: Codec | None = None
+    pictures: Codec | None = None
+    read_form: Callable[[Form, Target, str | None], Head] | None = None
+    streamed: Callable[[Head, bytes, int], bytes | None] | None = None
 
 
 FORMATS: Mapping[FormatName, Format] = {
@@ -92,6 +107,14 @@ FORMATS: Mapping[FormatName, Format] = {
                 chat_embed.decode, chat_embed.encode, chat_embed.reply, chat_embed.document
             ),
         ),
+        pictures=Codec(
+            pictures_decode.decode,
+            pictures_encode.encode,
+            pictures_reader.PicturesReader,
+            pictures_writer.PicturesWriter,
+        ),
+        read_form=chat_media.head_of_form,
+        streamed=chat_media_stream.streamed,
     ),
     "responses": Format(
         "responses",

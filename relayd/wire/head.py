@@ -16,6 +16,7 @@ import orjson
 from relayd.errors import BadCall
 from relayd.model import Usage
 from relayd.wire import splice
+from relayd.wire.multipart import Form, Raw
 from relayd.wire.paths import Target
 from relayd.wire.plan import Traits
 from relayd.wire.splice import Edit
@@ -34,7 +35,9 @@ class Head:
     is False where the relay asks for usage and must hide it from the client. `request` is the
     parsed body, for those who decide whether to look closer (see wire/conversation.py); they drop
     it before anybody waits. `max_output` is the most tokens that one of its `choices` may have;
-    None where the request does not say.
+    None where the request does not say. `asked` is what it will be billed by beside tokens, for
+    pictures, audio and rankings. `form` is set where the body is a multipart form, `raw` where it
+    is passed on unread: `body` is empty then.
     """
 
     target: Target
@@ -49,6 +52,9 @@ class Head:
     choices: int = 1
     traits: Traits | None = None
     sealed: bool = False
+    asked: Usage | None = None
+    form: Form | None = None
+    raw: Raw | None = None
 
 
 class ReplyFacts(NamedTuple):

@@ -27,6 +27,21 @@ UPWARDS: Mapping[FormatName, frozenset[bytes]] = {
     "gemini": _GOOGLE,
 }
 _SDK = b"x-stainless-"
+_UNREAD = (
+    _OPENAI
+    | _ANTHROPIC
+    | _GOOGLE
+    | {
+        b"accept-language",
+        b"anthropic-beta",
+        b"content-disposition",
+        b"content-language",
+        b"content-type",
+        b"if-match",
+        b"range",
+    }
+)
+_UNREAD_STARTS = (_SDK, b"x-goog-upload-")
 _BETA = b"anthropic-beta"
 
 DOWNWARDS = frozenset(
@@ -38,6 +53,21 @@ DOWNWARDS = frozenset(
         b"x-gemini-service-tier",
         b"x-should-retry",
     }
+)
+_OF_CONTENT = frozenset(
+    {
+        b"accept-ranges",
+        b"content-disposition",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"last-modified",
+    }
+)
+# What an upstream sends is never a page of ours, though it comes from our origin.
+_NO_PAGE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"sandbox; default-src 'none'"),
 )
 _TO_ALL = frozenset({b"retry-after", b"retry-after-ms", b"x-should-retry"})
 _RATES = (b"x-ratelimit-", b"anthropic-ratelimit-")
@@ -61,6 +91,13 @@ def for_upstream(
     return _for_anthropic(headers, kept) if format_name == "messages" else kept
 
 
+def unread(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
+    """The client's headers of a request that is passed on unread: those that tell of its body, or
+    of what is wanted of a file, and those of any format."""
+    pairs = [(name.lower(), value) for name, value in headers]
+    return [p for p in pairs if p[0] in _UNREAD or p[0].startswith(_UNREAD_STARTS)]
+
+
 def for_client(
     headers: Iterable[tuple[bytes, bytes]],
     format_name: FormatName,
@@ -76,7 +113,11 @@ def for_client(
         return [pair for pair in headers if pair[0] in _TO_ALL]
     kept = [pair for pair in headers if pair[0] in DOWNWARDS or pair[0].startswith(_RATES)]
     if not stream:
-        kept += [pair for pair in headers if pair[0] == b"content-type"]
+        content = [pair for pair in headers if pair[0] in _OF_CONTENT]
+        kinds = [value for name, value in content if name == b"content-type"]
+        kept += content
+        if len(kinds) != 1 or not kinds[0].lower().startswith(b"application/json"):
+            kept += _NO_PAGE
     return kept
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from struct import unpack
 from typing import Final, NamedTuple
 
 _DATA_URL = re.compile(r"data:([^;,\s]*)((?:;[^;,]*)*?)(;base64)?,", re.IGNORECASE)
 _HEAD: Final = 64  # characters of base64 that are looked at
+_LONG_HEAD: Final = 128 * 1024  # of a JPEG, for its size
+_PNG_SIZE: Final = slice(16, 24)
+_NO_FRAMES: Final = frozenset({0xC4, 0xC8, 0xCC})  # markers among those of a JPEG's frames
 # The beginning of a file -> its type.
 MAGIC: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -100,14 +104,53 @@ def as_url(mime: str, data: str) -> str:
     return f"data:{mime or 'application/octet-stream'};base64,{data}"
 
 
+def encoded(data: bytes) -> str:
+    """Bytes as standard padded base64."""
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
+
+
+def decoded(data: str) -> bytes:
+    """The bytes of base64; none for garbage."""
+    try:
+        return base64.b64decode(data)
+    except (binascii.Error, ValueError):
+        return b""
+
+
 def sniffed(mime: str, data: str) -> str:
     """`mime`, or what the first bytes show where it says nothing."""
     if mime not in _VAGUE:
         return mime
-    try:
-        head = base64.b64decode(data[:_HEAD])
-    except (binascii.Error, ValueError):
-        return ""
+    head = decoded(data[:_HEAD])
     if head.startswith(b"RIFF"):
         return _SECOND.get(head[8:12], "")
     return next((kind for magic, kind in MAGIC if head.startswith(magic)), "")
+
+
+def pixels(data: str) -> tuple[int, int] | None:
+    """Width and height of a PNG or JPEG picture in base64; None where its beginning does not tell.
+
+    A JPEG says it behind what cameras and editors note, which may be much.
+    """
+    head = decoded(data[:_HEAD])
+    if head.startswith(b"\x89PNG") and len(head) >= _PNG_SIZE.stop:
+        return _pair(head[_PNG_SIZE], ">II")
+    if head.startswith(b"\xff\xd8\xff"):
+        return _of_jpeg(decoded(data[:_LONG_HEAD]))
+    return None
+
+
+def _of_jpeg(head: bytes) -> tuple[int, int] | None:
+    """Each segment says how long it is; the frame's has the size."""
+    at = 2
+    while at + 9 <= len(head) and head[at] == 0xFF:
+        if 0xC0 <= head[at + 1] <= 0xCF and head[at + 1] not in _NO_FRAMES:
+            height, width = _pair(head[at + 5 : at + 9], ">HH")
+            return width, height
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+    return None
+
+
+def _pair(data: bytes, form: str) -> tuple[int, int]:
+    one, other = unpack(form, data)
+    return one, other

@@ -187,6 +187,22 @@ class Sampling:
 
 
 @dataclass(slots=True)
+class Picture:
+    """What a client of the image endpoints asks for.
+
+    Attributes:
+        count: of pictures; each is drawn by itself.
+        edits: those that came with the request are to be changed.
+        width, height: in pixels; 0 leaves the size to the model.
+    """
+
+    count: int = 1
+    edits: bool = False
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(slots=True)
 class Output:
     """What the answer may be.
 
@@ -196,6 +212,7 @@ class Output:
         modalities: lower case: text, image, audio, video; empty is the usual.
         audio: voice and format of a spoken answer, as Chat writes them.
         image: aspect ratio and size of a drawn one, as Gemini writes them.
+        picture: the answer is a picture, and nothing else.
     """
 
     limit: int | None = None
@@ -205,6 +222,7 @@ class Output:
     modalities: list[str] = field(default_factory=list)
     audio: Document | None = None
     image: Document | None = None
+    picture: Picture | None = None
 
 
 @dataclass(slots=True)

@@ -24,7 +24,8 @@ NEAREST: Final[Mapping[FormatName, tuple[FormatName, ...]]] = {
     "gemini": ("responses", "chat", "messages"),
 }
 # What has no translation: it passes, or is refused.
-NATIVE_ONLY: Final = frozenset({"completions", "responses/compact"})
+NATIVE_ONLY: Final = frozenset({"completions", "responses/compact", "images/variations"})
+TRANSLATED: Final[frozenset[Operation]] = frozenset({"generate", "count_tokens", "embed", "image"})
 _VERBS: Final[Mapping[tuple[FormatName, Operation], str]] = {
     ("chat", "generate"): "chat/completions",
     ("chat", "embed"): "embeddings",
@@ -79,7 +80,7 @@ def target(client: Target, to: FormatName, *, stream: bool) -> Target | None:
     if client.verb in NATIVE_ONLY:
         return None
     operation = client.operation
-    if to == "gemini" and operation == "generate":
+    if to == "gemini" and operation in ("generate", "image"):
         verb = "streamGenerateContent" if stream else "generateContent"
         return Target("gemini", "generate", stream=stream, verb=verb)
     verb = _VERBS.get((to, operation), "")

@@ -132,13 +132,15 @@ class Transcode:
         """The rest, at the upstream's end: an event without its blank line, and the end.
 
         What the upstream left out is not made up: `complete` stays False, and the relay says so.
+        A failure that is not the upstream's is one of the reply itself.
         """
         event = sse.parse(self._framer.rest())
         out = self._read(event.name, event.data) if event.data else b""
         self._framer.clear()
         if self.failed is not None:
             return out
-        events: Events = [each for each in self._reader.end() if not isinstance(each, Failure)]
+        ended = self._reader.end()
+        events: Events = [e for e in ended if not isinstance(e, Failure) or e.status < 500]
         try:
             return out + self._written(events, b"")
         except UNSAYABLE as exc:
@@ -251,6 +253,16 @@ def _check(data: bytes) -> None:
 def _why(exc: Exception) -> str:
     known = isinstance(exc, OverflowError)
     return str(exc) if known else "The upstream's reply holds what cannot be written again."
+
+
+def rewritten(
+    document: Document, reader: Reader, writer: Writer, restore: Restore | None
+) -> Document:
+    """A whole reply as a document of the client's format. Raises BadReply where it is none."""
+    try:
+        return writer.whole(fold(_events(document, reader, restore)))
+    except UNSAYABLE as exc:
+        raise BadReply(_why(exc), detail=str(exc)) from None
 
 
 def whole(document: Document, reader: Reader, writer: Writer, restore: Restore | None) -> bytes:

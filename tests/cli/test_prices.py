@@ -56,6 +56,23 @@ def loaded(folder: Path, text: str) -> Config:
     return load(folder / "config.yaml", {})
 
 
+def test_what_is_not_counted_in_tokens_is_shown_by_its_unit(tmp_path: Path) -> None:
+    text = "prices: {p: {image: 0.04, characters: 15}, a: {minute: 0.006}}"
+    shown = with_config(tmp_path, "show", "p", text=text)
+    assert shown.output.splitlines()[-3:] == [
+        "and 0.04 dollars for each picture",
+        "",
+        "and 15.00 dollars for a million characters",
+    ]
+    assert (
+        "and 0.006 dollars for each minute of audio"
+        in with_config(tmp_path, "show", "a", text=text).output
+    )
+    assert "image 0.04, characters 15.00" in with_config(tmp_path, "list", text=text).output
+    document = orjson.loads(with_config(tmp_path, "show", "p", "--json", text=text).output)
+    assert (document["price"]["image"], document["price"]["characters"]) == ("0.04", "15.00")
+
+
 def test_show_says_which_line_counts_and_every_rate(tmp_path: Path) -> None:
     result = with_config(tmp_path, "show", "gpt-5")
 

@@ -58,7 +58,8 @@ class Watched:
 
     def look(self, moment: float, ended: Iterable[Entry] = ()) -> Look:
         for entry in ended:
-            self.metrics.requests.settle(entry, "fast", 0.0004)
+            self.metrics.requests.settle(entry, "fast")
+            self.metrics.requests.overhead("chat", 0.0004)
             self.metrics.requests.attempt(
                 "up", "1", "ok" if entry.outcome == "ok" else "upstream_500"
             )

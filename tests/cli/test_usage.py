@@ -41,6 +41,15 @@ def test_usage_tells_what_it_cost(run: Commands) -> None:
     assert report["total"]["uncharged"] == "0.000000000007"
 
 
+def test_usage_tells_of_pictures_and_audio_where_there_are_any(run: Commands) -> None:
+    made = Usage(images=3, audio_ms=61_000, characters=1200)
+    run.fill([recent(1, usage=made), recent(2, model_asked="tiny", usage=Usage(searches=2))])
+    lines = run.lines("usage")
+    assert lines[0].split()[5:9] == ["pictures", "audio", "characters", "searches"]
+    assert " 3 " in lines[1] and " 1 m 01 s " in lines[1] and " 1,200 " in lines[1]
+    assert run.json("usage")["total"]["audio_ms"] == 61_000
+
+
 def test_usage_is_grouped_as_asked(run: Commands) -> None:
     run.fill([recent(1), recent(2, status=404, outcome="refused", key_id=None)])
     expected = ["key", "status", "outcome"]

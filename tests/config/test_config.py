@@ -25,10 +25,11 @@ from relayd.config import (
     load,
     load_database,
 )
+from relayd.config_defaults import ChatDefaults
 from relayd.config_keys import LIMITS
 from relayd.config_upstreams import READERS
 from relayd.money import DOLLAR
-from relayd.policy.prices import Price, PriceLine, Rates
+from relayd.policy.prices import Price, PriceLine, Rates, Units
 from relayd.wire.capabilities import FIELDS
 from relayd.wire.dialects import DIALECTS
 from relayd.wire.setting import Fetching, Rules, Translating
@@ -44,11 +45,24 @@ SHOWN_GROUP = accounts.Group(
     lenient=False,
 )
 # What the section `capabilities` shows, of a model that has no row of its own.
+# Files that do not exist here, and options whose default is to be absent.
+ABSENT = (
+    "token_file: metrics-token",
+    "token_file: admin-token",
+    "proxy_file: proxy-address",
+    "base_url: http://127.0.0.1:8000/v1",
+    "key_file: /run/secrets/local",
+    "ca_file: own-ca.pem",
+    "listen: 127.0.0.1:9090",
+    "prices_file: prices.json",
+    "spool: /var/tmp",
+)
 SHOWN_CAPABILITY = {
     "context": 200_000,
     "max_output": 32_000,
     "default_output": 8192,
     "endpoints": ("chat",),
+    "tasks": ("chat",),
     "tools_endpoint": "chat",
     "thinking": ("enabled", "adaptive", "disabled"),
     "always_thinks": False,
@@ -73,6 +87,8 @@ SHOWN_CAPABILITY = {
     "cache_marks": 0,
     "inputs": ("text", "image", "file"),
     "outputs": ("text",),
+    "aspects": ("1:1", "16:9"),
+    "picture_sizes": ("1K", "2K"),
     "image_urls": True,
     "result_media": True,
     "max_choices": 1,
@@ -85,7 +101,8 @@ SHOWN_RATES = Rates.of({"input": 1_250_000, "output": 10_000_000, "cache_read": 
 SHOWN_TIER = SHOWN_RATES._replace(
     input=2_500_000, output=15_000_000, cache_write_5m=2_500_000, cache_write_1h=2_500_000
 )
-SHOWN_PRICE = Price(SHOWN_RATES, [(200_000, SHOWN_TIER)], DOLLAR // 100)
+SHOWN_UNITS = Units(DOLLAR * 4 // 100, DOLLAR * 6 // 1000, 15_000_000, DOLLAR * 2 // 1000)
+SHOWN_PRICE = Price(SHOWN_RATES, [(200_000, SHOWN_TIER)], DOLLAR // 100, SHOWN_UNITS)
 
 
 @pytest.fixture
@@ -136,7 +153,8 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         admin: {token: boss-of-all-bosses}
         routing: {strategy: fastest, models: {x: {hedge: on}}}
         upstreams: {up: {dialect: ollama, models: [x], enabled: no}}
-        limits: {max_body: 1MiB, max_header: 8KiB, header_timeout: 1, body_timeout: 2m,
+        limits: {max_body: 1MiB, max_upload: 2MiB, max_spooled: 1GiB, spool: /,
+                 max_header: 8KiB, header_timeout: 1, body_timeout: 2m,
                  write_timeout: 1h, idle_timeout: 1d, max_connections: 7}
         ledger: {interval: 50ms, batch: 2, bound: 1_000}
         """
@@ -160,6 +178,9 @@ def test_every_value_reaches_its_field(read: Load, tmp_path: Path) -> None:
         ),
         limits=Limits(
             max_body=2**20,
+            max_upload=2**21,
+            max_spooled=2**30,
+            spool=Path("/"),
             max_header=8192,
             header_timeout=1.0,
             body_timeout=120.0,
@@ -445,8 +466,13 @@ def test_the_shipped_config_works_as_it_stands_and_leaves_every_provider_out() -
     config = load(SHIPPED, {})
 
     assert config == dataclasses.replace(
-        Config(), database=SHIPPED.parent / "relayd.db", left_out=config.left_out
+        Config(),
+        database=SHIPPED.parent / "relayd.db",
+        left_out=config.left_out,
+        defaults=config.defaults,
     )
+    assert config.defaults.chat == ChatDefaults(model="gemini-2.5-flash")
+    assert config.defaults.image.model and config.defaults.moderation.model
     assert {"openai", "anthropic", "gemini", "openrouter"} <= set(config.left_out)
 
 
@@ -461,17 +487,7 @@ def test_the_shipped_config_uses_a_provider_whose_variable_is_set(name: str) -> 
 
 def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None:
     text = uncommented(SHIPPED.read_text())
-    # Files that do not exist here, and an option whose default is to be absent.
-    for line in (
-        "token_file: metrics-token",
-        "token_file: admin-token",
-        "proxy_file: proxy-address",
-        "base_url: http://127.0.0.1:8000/v1",
-        "key_file: /run/secrets/local",
-        "ca_file: own-ca.pem",
-        "listen: 127.0.0.1:9090",
-        "prices_file: prices.json",
-    ):
+    for line in ABSENT:
         text = text.replace(line, "")
     path = tmp_path / "config.yaml"
     path.write_text(text)
@@ -484,6 +500,7 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
         bare,
         upstreams=(local,),
         database=tmp_path / "relayd.db",
+        capture=dataclasses.replace(bare.capture, directory=tmp_path / "captures"),
         translation=dataclasses.replace(Translating(), remote_images=Fetching()),
         capabilities={"my-model": SHOWN_CAPABILITY},
         groups=(SHOWN_GROUP,),
@@ -515,6 +532,7 @@ def test_the_shipped_config_shows_every_default_as_it_is(tmp_path: Path) -> None
         probe=model.ProbeRules(30.0, "qwen3-8b"),
         lenient=False,
         capabilities={"*": {"call_ids": False, "cache_marks": 0}},
+        passthrough=("/v1/files", "/v1/batches"),
     )
     assert SHOWN_CAPABILITY.keys() == FIELDS
 
@@ -544,6 +562,7 @@ def test_the_shipped_config_shows_how_single_models_are_routed(tmp_path: Path) -
         routing.RetryRules,
         routing.AffinityRules,
         routing.WaitingRules,
+        routing.RealtimeRules,
         Translating,
         Rules,
     ],

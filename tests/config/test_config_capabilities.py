@@ -135,7 +135,7 @@ def test_what_decides_about_the_shipped_models() -> None:
         return [getattr(table.of(model), name) for model in models.split()]
 
     claudes = "claude-haiku-4-5 claude-opus-4-6 claude-opus-4-8 claude-sonnet-5-5 claude-fable-5"
-    assert of("sampling", claudes) == ["yes", "yes", "no", "no", "no"]
+    assert of("sampling", claudes) == ["one", "one", "no", "no", "no"]
     assert of("prefill", claudes) == [True, False, False, False, False]
     assert of("mid_system", claudes) == [False, False, True, True, True]
     assert of("forced_tool", claudes) == ["idle", "idle", "yes", "no", "yes"]
@@ -156,3 +156,20 @@ def test_what_decides_about_the_shipped_models() -> None:
     assert of("cache_marks", gpts) == [0, 0, 0, 4, 4, 0]
     only = "gpt-5-pro gpt-5.1-codex-max o3-pro o3-deep-research"
     assert of("endpoints", only) == [("responses",)] * 4
+
+
+def test_sizes_of_pictures_are_classes_or_pixels() -> None:
+    rows = table('"m": {aspects: ["1:1", "16:9"], picture_sizes: ["512", 1K, 1024x1536]}')
+    assert rows["m"] == {
+        "aspects": ("1:1", "16:9"),
+        "picture_sizes": ("512", "1K", "1024x1536"),
+    }
+    assert table('"m": {aspects: [], picture_sizes: []}')["m"] == {
+        "aspects": (),
+        "picture_sizes": (),
+    }
+    with pytest.raises(ConfigProblems) as caught:
+        table('"m": {aspects: ["1:7"], picture_sizes: [3K]}')
+    told = "\n".join(map(str, caught.value.problems))
+    assert "1:7" in told
+    assert "'3K' is none of 512, 1K, 2K, 4K, nor a size such as 1024x1024" in told

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from relayd.config import Config, load, load_prices
 from relayd.config_prices import prices
 from relayd.config_yaml import ConfigProblems, Source, Wrong, root
+from relayd.money import DOLLAR
 from relayd.policy.price_map import read_map
-from relayd.policy.prices import Price, PriceLine, Rates
+from relayd.policy.prices import Price, PriceLine, Rates, Units
 
 FULL = """
 gpt-x:
@@ -85,6 +86,17 @@ def test_a_price_may_be_of_requests_alone() -> None:
     assert price == Price(Rates(), request=5 * 10**11)
 
 
+def test_what_is_not_counted_in_tokens_has_prices_of_its_own() -> None:
+    found, faults = read(
+        'm: {image: "0.04", minute: 0.006, characters: 15, search: 0.002}\nn: {image: 1000}'
+    )
+
+    assert faults == []
+    units = Units(DOLLAR * 4 // 100, DOLLAR * 6 // 1000, 15_000_000, DOLLAR * 2 // 1000)
+    assert found[0].price == Price(Rates(), units=units)
+    assert found[1].price == Price(Rates(), units=Units(image=1000 * DOLLAR))
+
+
 def test_variables_are_put_in_but_never_quoted() -> None:
     ((_, price),), _ = read("m: {input: '${RATE}', output: 0}")
     assert price.rates.input == 7_000_000
@@ -115,6 +127,11 @@ def test_variables_are_put_in_but_never_quoted() -> None:
         ("m: {request: x}", "m.request: 'x' is not a price of a request, in dollars"),
         ("m: {request: -1}", "m.request: must be between 0 and 1000 dollars"),
         ("m: {request: 1001}", "m.request: must be between 0 and 1000 dollars"),
+        ("m: {image: x}", "m.image: 'x' is not a price of a picture, in dollars"),
+        ("m: {minute: -1}", "m.minute: must be between 0 and 1000 dollars"),
+        ("m: {search: 1001}", "m.search: must be between 0 and 1000 dollars"),
+        ("m: {characters: x}", "m.characters: 'x' is not a price, in dollars per million"),
+        ("m: {image: 1, input: 1}", "m: has no output: write `output: 0` where it is free"),
         ("a b: {request: 1}", "1 a b: is not the name of a model"),
         ("m: {request: 1}\nm: {request: 2}", "2 m: stands here twice (first on line 1)"),
         ("[m]", "expected a section of `name: value` lines"),

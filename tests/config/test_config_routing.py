@@ -16,6 +16,7 @@ from relayd.config_routing import (
     is_about_models,
     offered_by,
     overlap,
+    responses,
     routing,
 )
 from relayd.config_yaml import Problem, Source, root
@@ -27,6 +28,7 @@ from relayd.routing import (
     ModelRouting,
     RetryRules,
     Routing,
+    StateRules,
     WaitingRules,
 )
 
@@ -287,3 +289,17 @@ def test_what_the_budget_does_not_reach_is_believed() -> None:
     assert offers.formats("z") is None
     assert offers.nearest("z") == ""
     assert repr(offers) == "<Offers of 2 names, -15 of the budget left>"
+
+
+def test_what_is_known_of_responses_is_bounded_as_it_is_written() -> None:
+    source = Source(Path("/etc"), {})
+    text = "entries: 7\nttl: 2d\nbackground: 0\ntrust_unknown: on\n"
+    assert responses(root(text, source)) == StateRules(7, 2 * 86400.0, 0, True)
+    assert source.problems == []
+
+
+@pytest.mark.parametrize("line", ["entries: 0", "ttl: 0", "background: -1", "trust_unknown: 3"])
+def test_what_cannot_be_known_of_responses_is_refused(line: str) -> None:
+    source = Source(Path("/etc"), {})
+    root(line, source).take(responses)
+    assert len(source.problems) == 1

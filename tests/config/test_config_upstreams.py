@@ -46,6 +46,7 @@ up:
   lenient: yes
   shared_state: yes
   capabilities: {'*': {prefill: no}}
+  passthrough: [/v1/files/, /v1/batches, /v1/files]
   enabled: yes
 """
 
@@ -104,6 +105,7 @@ def test_every_line_reaches_its_field() -> None:
             lenient=True,
             shared_state=True,
             capabilities={"*": {"prefill": False}},
+            passthrough=("/v1/files", "/v1/batches"),
         ),
     )
 
@@ -266,3 +268,19 @@ def test_certificates_are_read_when_the_config_is(tmp_path: Path) -> None:
         assert read(one(ca_file=name), folder=tmp_path)[1] == [f"up.ca_file: {message}"]
     if trusted:
         assert read(one(ca_file=trusted))[0].used[0].ca_file == trusted
+
+
+@pytest.mark.parametrize(
+    ("prefix", "why"),
+    [
+        ("/", "is not a path such as /v1/files"),
+        ("v1/files", "is not a path such as /v1/files"),
+        ("/v1/../x", "is not a plain path"),
+        ("/v1//x", "is not a plain path"),
+        ("/v1/%2e%2e", "is not a plain path"),
+    ],
+)
+def test_a_prefix_that_is_passed_through_is_a_plain_path(prefix: str, why: str) -> None:
+    line = f"up: {{dialect: openai, key: k, models: [m], passthrough: ['{prefix}']}}"
+    _, problems = read(line)
+    assert [problem.partition(": ")[2] for problem in problems] == [why]

@@ -16,6 +16,7 @@ from relayd.config_values import (
     choice,
     fields,
     file_path,
+    folder,
     is_one_of,
     number,
     record,
@@ -185,6 +186,14 @@ def test_relative_paths_count_from_the_config_file() -> None:
     assert read(file_path, "/x/y.db") == Path("/x/y.db")
     with pytest.raises(Wrong, match="is not a path"):
         read(file_path, "''")
+
+
+def test_a_folder_has_to_be_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert read(folder, str(tmp_path)) == tmp_path
+    for name in ("missing", "file"):
+        with pytest.raises(Wrong, match="is not a folder"):
+            read(folder, str(tmp_path / name))
 
 
 def test_a_secret_loses_outer_space_and_keeps_its_mouth_shut() -> None:

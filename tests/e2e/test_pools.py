@@ -836,7 +836,7 @@ def test_who_waits_too_long_gets_a_503_that_says_when_to_come_again(
     row = room.relay.row(got.headers["x-request-id"])
     assert (row.outcome, row.error_code, row.upstream) == ("no_upstream", "upstream_full", "")
     assert (row.attempts, row.usage_source) == (0, "none")
-    assert 0.09 <= row.duration < 1.0
+    assert row.duration >= 0.09
     room.end()
 
 

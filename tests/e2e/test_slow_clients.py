@@ -111,7 +111,7 @@ def test_a_client_that_never_reads_is_cut_off(
         peer.read_request()
         peer.send(stream_head() + chunk(speech.opening))
         peer.send_until_blocked(chunk(EVENT), 0.1)
-        assert peer.hung_up(within=3.0)
+        assert peer.hung_up()
         [row] = relay.new_rows(before)
     assert (row.outcome, row.error_code) == ("client_gone", "client_gone")
 
@@ -178,7 +178,7 @@ def test_a_client_may_hang_up_at_any_byte_of_its_reply(
         if row.outcome == "ok":  # the rest may still come in
             peer.close()
         else:
-            assert peer.hung_up(within=1.0)
+            assert peer.hung_up()
         # A terminal event may be complete some bytes before the stream is (chat: its
         # finish_reason).
         assert row.outcome in ("client_gone", "ok")

@@ -22,7 +22,7 @@ from relayd.ledger.lines import (
     opening_line,
     read_line,
 )
-from relayd.model import Entry, Usage
+from relayd.model import Entry, Holding, Usage
 from tests.support.journals import entry, opening
 
 COUNTS = st.none() | st.integers(0, 2**63 - 1)
@@ -30,8 +30,16 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
 SECONDS = st.floats(0, 4e9)
 USAGES = st.builds(
     Usage,
-    **{name: COUNTS for name in USAGE_CELLS[:-1]},
+    **{name: COUNTS for name in USAGE_CELLS if name != "server_tools"},
     server_tools=st.dictionaries(TEXTS, st.integers(0, 1000), max_size=2),
+)
+AMOUNTS = st.integers(0, 2**62)
+HOLDINGS = st.builds(
+    Holding,
+    *[TEXTS, AMOUNTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, SECONDS],
+    state=st.sampled_from(["settled", "owed", "gone"]),
+    id=TEXTS,
+    **dict.fromkeys(("key_id", "reserved", "paid", "least"), AMOUNTS),
 )
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "str": TEXTS,
@@ -42,6 +50,7 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     "float | None": st.none() | SECONDS,
     "UsageSource": st.sampled_from(["reported", "partial", "interrupted"]),
     "Usage": USAGES,
+    "Holding | None": st.none() | HOLDINGS,
 }
 ENTRIES = st.builds(Entry, **{f.name: KINDS[str(f.type)] for f in dataclasses.fields(Entry)})
 # What nobody should send, and somebody will.
@@ -75,10 +84,20 @@ def test_a_row_comes_back_as_it_was(row: Entry) -> None:
 
 def test_every_field_of_a_row_has_its_cell() -> None:
     """A field that is added to a row and not to the line would be lost in a crash."""
-    own = {f.name for f in dataclasses.fields(Entry)} - {"usage"}
+    own = {f.name for f in dataclasses.fields(Entry)} - {"usage", "holding"}
     assert set(ENTRY_CELLS) == own and len(ENTRY_CELLS) == len(own)
     counts = [f.name for f in dataclasses.fields(Usage)]
     assert set(USAGE_CELLS) == set(counts) and len(USAGE_CELLS) == len(counts)
+
+
+def test_a_row_of_the_largest_counts_fits_into_a_line_with_all_of_them() -> None:
+    counts: dict[str, Any] = {name: 2**63 - 1 for name in USAGE_CELLS if name != "server_tools"}
+    many = {f"tool_{n}": 2**60 for n in range(40)}
+    row = dataclasses.replace(
+        entry(1), usage=Usage(**counts, server_tools=many), error_code="x" * 900
+    )
+    read = read_line(closing_line(row)[:-1])
+    assert isinstance(read, Entry) and read.usage == Usage(**counts)
 
 
 def test_an_opening_comes_back_as_it_was() -> None:
@@ -162,3 +181,14 @@ def test_a_line_of_an_older_relayd_reads_with_defaults() -> None:
 def test_what_is_no_number_does_not_stop_a_line() -> None:
     row = dataclasses.replace(entry(1), duration=math.nan)
     assert isinstance(read_line(closing_line(row)[:-1]), Entry)
+
+
+def test_a_line_that_has_to_be_cut_leaves_its_holding_out() -> None:
+    """Half a name would lead to nobody."""
+    row = entry(1)
+    row.holding = Holding("d" * 32, 1, "up", "key", "site", "m" * 600, "n" * 600, 1.0)
+    line = closing_line(row)
+    assert len(line) <= LONGEST
+    found = read_line(line[:-1])
+    assert isinstance(found, Entry)
+    assert found.request_id == row.request_id and found.holding is None

@@ -48,8 +48,8 @@ class Page:
         self.requests: RequestMetrics = self._metrics.requests
 
     def settle(self, rule: str = "claude-*", **changes: Any) -> None:
-        overhead, waited = changes.pop("overhead", None), changes.pop("waited", None)
-        self.requests.settle(replace(SERVED, **changes), rule, overhead, waited)
+        waited = changes.pop("waited", None)
+        self.requests.settle(replace(SERVED, **changes), rule, waited)
 
     def value(self, name: str, **labels: str) -> float | None:
         return Samples(self._metrics.page()).value(name, **labels)
@@ -106,7 +106,8 @@ def test_the_gap_between_tokens_is_that_of_streams_whose_tokens_are_known(page: 
 
 
 def test_overhead_and_waiting_are_counted_where_there_was_any(page: Page) -> None:
-    page.settle(overhead=0.0004)
+    page.settle()
+    page.requests.overhead("chat", 0.0004)
     page.settle()
     page.settle(waited=3.0)
     assert page.value("relayd_overhead_seconds_count", format="chat") == 1

@@ -114,10 +114,17 @@ def test_an_account_may_be_called_other() -> None:
 
 
 def test_what_runs_is_told() -> None:
-    shown = page(version="1.2.3", in_flight=lambda: 4, waiting=lambda: 1, clients=lambda: 9)
+    shown = page(
+        version="1.2.3",
+        in_flight=lambda: 4,
+        waiting=lambda: 1,
+        clients=lambda: 9,
+        spooled=lambda: 7,
+    )
     families = Samples(shown.page()).families
     [build] = [family for family in families if family.name == "relayd_build_info"]
     assert build.samples[0].labels["version"] == "1.2.3"
     assert value(shown, "relayd_in_flight_requests") == 4
     assert value(shown, "relayd_waiting_requests") == 1
     assert value(shown, "relayd_client_connections") == 9
+    assert value(shown, "relayd_spooled_bytes") == 7

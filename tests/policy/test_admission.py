@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from relayd.accounts import NO_LIMITS, Account, Caps, Group, Key, Limits
 from relayd.errors import Refused
+from relayd.model import Usage
 from relayd.money import DOLLAR
 from relayd.policy.admission import Admission, Ask, Grant, Standing
 from relayd.policy.balances import Balances, Sums
 from relayd.policy.buckets import Level
 from relayd.policy.calendar import Calendar
 from relayd.policy.keys import Caller, Names
-from relayd.policy.prices import Price, Rates
+from relayd.policy.prices import Price, Rates, Units
 
 PRICE = Price(Rates.of({"input": 2, "output": 10}))
 MOMENT = 1_795_262_400.0  # noon of 2026-11-21, UTC
@@ -460,3 +461,64 @@ def test_a_balance_for_a_hundred_lets_in_a_hundred() -> None:
     for grant in grants:
         desk.settle(grant, DOLLAR // 100, 10, 1.0)
     assert (len(grants), desk.balances.balance(1)) == (100, 0)
+
+
+PICTURES = Price(Rates(), units=Units(image=100, characters=3))
+
+
+def test_pictures_are_reserved_for_and_what_was_read_is_paid_whatever_comes_of_it() -> None:
+    desk = admission(10_000)
+    wanted = ask(caller(), PICTURES, units=Usage(images=4, characters=10))
+
+    grant = desk.admit(wanted, 0.0, MOMENT)
+
+    assert (grant.reserved, grant.opening_cost) == (430, 30)
+
+
+def test_the_dearest_fallback_is_reserved_for_by_its_units_too() -> None:
+    dear = Price(Rates(), units=Units(image=900))
+    wanted = ask(caller(), PICTURES, units=Usage(images=2), fallbacks={"f": dear})
+
+    assert admission(10_000).admit(wanted, 0.0, MOMENT).reserved == 1800
+
+
+def test_what_names_no_model_is_asked_for_by_any_key() -> None:
+    who = caller(models=("m",))
+    desk = admission()
+    grant = desk.admit(Ask(who, "", Price(Rates.of({})), 0, 0, 0), 0.0, MOMENT)
+    assert (grant.reserved, grant.tokens) == (0, 0)
+    refusal(lambda: desk.admit(Ask(who, "n", PRICE, 0, 0, 0), 0.0, MOMENT), 404, "model_not_found")
+
+
+# --- before anything is known of a request --------------------------------------------------------
+
+
+def test_a_request_that_would_be_let_in_changes_nothing_before() -> None:
+    desk, who = admission(1), caller(limits=Limits(concurrency=1, rpm=1, tpm=1))
+    desk.check(who, True, 0.0, MOMENT)
+    before = books(desk)
+    desk.check(who, True, 0.0, MOMENT)
+    assert books(desk) == before
+
+
+@pytest.mark.parametrize("multiplier", [1_000_000, 0])
+@pytest.mark.parametrize("costs", [True, False])
+def test_who_has_no_money_is_refused_where_everything_costs_some(
+    costs: bool, multiplier: int
+) -> None:
+    desk, who = admission(0), caller(Group("g", balance="on", multiplier=multiplier))
+    if costs and multiplier:
+        refusal(lambda: desk.check(who, costs, 0.0, MOMENT), 402, "insufficient_quota")
+    else:
+        desk.check(who, costs, 0.0, MOMENT)
+
+
+@pytest.mark.parametrize("where", ["key", "account"])
+def test_who_is_over_a_limit_is_refused_before_anything_is_known(where: str) -> None:
+    limits = Limits(concurrency=1)
+    who = caller(limits=limits) if where == "key" else caller(Group("g", limits=limits))
+    desk = admission()
+    grant = desk.admit(ask(who), 0.0, MOMENT)
+    refusal(lambda: desk.check(who, False, 0.0, MOMENT), 429, "rate_limit_exceeded")
+    desk.settle(grant, 0, 0, 0.0)
+    desk.check(who, False, 0.0, MOMENT)

@@ -155,7 +155,17 @@ def test_the_group_s_endpoints_are_narrowed_by_the_key() -> None:
     assert wide.endpoint_allowed("embeddings") and not wide.endpoint_allowed("audio")
     assert narrow.endpoint_allowed("chat") and not narrow.endpoint_allowed("audio")
     narrow.check_endpoint(ENDPOINT_OF["generate"])
-    refused(lambda: narrow.check_endpoint("embeddings"), 403, "endpoint_not_allowed")
+    said = refused(lambda: narrow.check_endpoint("embeddings"), 403, "endpoint_not_allowed")
+    assert said == "This API key may not be used for embeddings."
+    said = refused(lambda: wide.check_endpoint("images"), 403, "endpoint_not_allowed")
+    assert "its account's group does not include it" in said
+
+
+def test_a_group_may_hide_what_is_not_among_its_endpoints() -> None:
+    groups = [Group("default", endpoints=("chat",), hide_endpoints=True)]
+    hidden = Directory([LAPTOP], groups).find(SECRET)
+    hidden.check_endpoint("chat")
+    refused(lambda: hidden.check_endpoint("images"), 404, "unknown_url")
 
 
 @pytest.mark.parametrize("limits", [Limits(rpm=1), Limits(tpm=1), Limits(concurrency=1)])

@@ -273,21 +273,6 @@ def test_the_load_of_other_models_moves_no_conversation() -> None:
         assert served(pools, conversation=one, by_opening=True) == home
 
 
-def test_a_request_goes_where_the_response_is_that_it_follows_on() -> None:
-    pools = pools_of(upstream("a", keys=3), upstream("b", tier=2), upstream("c", "other"))
-    pools.affinity.keep(digest("answer"), "a/2", NOW)
-    for conversation in (None, *CONVERSATIONS[:9]):
-        assert served(pools, previous=digest("answer"), conversation=conversation) == "a/2"
-    pools.affinity.keep(digest("spare"), "b/1", NOW)
-    assert served(pools, previous=digest("spare")) == "b/1"  # nobody else has it
-    assert served(pools, previous=digest("unknown")).startswith("a/")
-    pools.affinity.keep(digest("elsewhere"), "c/1", NOW)
-    assert served(pools, previous=digest("elsewhere")).startswith("a/")
-    pools.disable("b", None, NOW)
-    assert served(pools, previous=digest("spare")).startswith("a/")
-    assert ask(pools, tried=[("a/2", 0)], previous=digest("answer")).door.name != "a/2"
-
-
 def test_another_accounts_conversation_of_the_same_name_is_another() -> None:
     pools = pools_of(upstream("a", keys=8))
     mine = {served(pools, conversation=digest_of(1, "m", b"%d" % n)) for n in range(1)}

@@ -83,6 +83,22 @@ def test_only_upstreams_that_speak_the_format_are_chosen() -> None:
     assert [tuple(c)[1:] for c in pools.offering("m", "messages")] == [("m", ModelRule("m"))]
 
 
+def test_a_model_is_asked_in_its_upstreams_formats_and_by_translation_in_the_others() -> None:
+    one = upstream("one", formats=("messages",))
+    own = upstream("own", "m", "n", formats=("chat", "gemini"), translate=False)
+    pools = pools_of(upstream("any", "*", formats=("chat",)), own, one)
+
+    def asked(model: str, translate: bool) -> dict[str, str]:
+        found = pools.formats(model, translate)
+        return {format: choice.spec.name for format, choice in found.items()}
+
+    assert asked("m", False) == {"chat": "own", "messages": "one", "gemini": "own"}
+    assert asked("m", True) == asked("m", False) | {"responses": "one"}
+    assert asked("n", True) == {"chat": "own", "gemini": "own"}
+    assert asked("x", True) == dict.fromkeys(("chat", "responses", "messages", "gemini"), "any")
+    assert pools_of(own).formats("x", True) == {}
+
+
 def translated(pools: Pools, model: str, format: FormatName) -> list[tuple[str, bool]]:
     """Who serves a model where the request can be translated, and who needs that."""
     members = pools.route(model, format, True).pool.members
@@ -494,8 +510,7 @@ class Traffic:
     def _choose(self, a: int, b: int) -> None:
         route = self.pools.route(("m", "x-1", "x-2")[a % 3], "chat")
         tried = [lease.target for lease in self.held[: b % 3]]
-        previous = digest(a) if b % 5 == 0 else None
-        wanted = Wanted(b, a % 2, digest(b) if b % 2 else None, b % 3 == 0, previous)
+        wanted = Wanted(b, a % 2, digest(b) if b % 2 else None, b % 3 == 0)
         try:
             lease = self.pools.choose(route, wanted, self.now, tried)
         except NoUpstream:

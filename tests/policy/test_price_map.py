@@ -139,6 +139,52 @@ def test_costs_that_have_no_place_are_counted() -> None:
     assert dict(found.unused) == {"search_context_cost_per_query": 2}
 
 
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"mode": "image_generation", "output_cost_per_image": 0.04}, {"image": 0.04}),
+        (
+            {"mode": "image_generation", "input_cost_per_image": 0.03, "input_cost_per_pixel": 1},
+            {"image": 0.03},
+        ),
+        (
+            {
+                "mode": "audio_transcription",
+                "input_cost_per_second": 0.0001,
+                "output_cost_per_second": 0.0,
+            },
+            {"minute": 0.006},
+        ),
+        ({"mode": "audio_speech", "input_cost_per_character": 1.5e-05}, {"characters": 15}),
+        (
+            {"mode": "rerank", "input_cost_per_query": 0.002, "input_cost_per_token": 0.0},
+            {"input": 0, "output": 0, "search": 0.002},
+        ),
+    ],
+)
+def test_what_costs_nothing_by_the_token_costs_by_what_it_makes(
+    entry: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert line(**entry) == expected
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {**CHAT, "mode": "image_generation", "output_cost_per_image": 0.04},
+        {**CHAT, "output_cost_per_image": 0.04},
+    ],
+)
+def test_nothing_is_paid_twice(entry: dict[str, Any]) -> None:
+    assert line(**entry) == {"input": 2.5, "output": 10}
+
+
+def test_a_unit_that_is_free_or_of_another_kind_is_no_price() -> None:
+    free = {"mode": "image_generation", "output_cost_per_image": 0.0}
+    assert line(**free) == "is priced by output_cost_per_image"
+    assert line(mode=7, output_cost_per_image=0.1) == "is priced by output_cost_per_image"
+
+
 def test_odd_names_and_the_example_are_left_out() -> None:
     found = read({"sample_spec": CHAT, "a b": CHAT, "vendor/*": CHAT, "x" * 257: CHAT, "m": [1]})
 

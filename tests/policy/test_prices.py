@@ -16,11 +16,14 @@ from relayd.money import DOLLAR
 from relayd.policy.prices import (
     MOST_COST,
     MOST_TOKENS,
+    MOST_UNITS,
     REMEMBERED_LENGTH,
     REMEMBERED_NAMES,
     Price,
     PriceBook,
     Rates,
+    Units,
+    Unpriced,
     charged,
 )
 
@@ -194,6 +197,46 @@ def test_prices_are_equal_when_their_parts_are() -> None:
 # --- the book -------------------------------------------------------------------------------------
 
 
+# --- what is not sold by the token ----------------------------------------------------------------
+
+UNITS = Units(image=5, minute=600, characters=7, search=11)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        (Usage(), 0),
+        (Usage(images=3), 15),
+        (Usage(audio_ms=60_000), 600),
+        (Usage(audio_ms=1), 1),  # rounded up: nothing is free
+        (Usage(characters=2), 14),
+        (Usage(searches=2), 22),
+        (Usage(images=1, audio_ms=1, characters=1, searches=1), 24),
+        (Usage(images=-3, characters=-1), 0),
+        (Usage(images=10**30), 5 * MOST_UNITS),
+    ],
+)
+def test_a_unit_is_billed_by_its_own_price(usage: Usage, cost: int) -> None:
+    assert UNITS.cost(usage) == cost
+    assert Price(Rates(), units=UNITS).cost(usage) == cost
+
+
+def test_units_come_on_top_of_tokens_and_of_the_request() -> None:
+    price = Price(Rates.of({"input": 2, "output": 3}), request=100, units=UNITS)
+
+    assert price.cost(Usage(in_uncached=10, out_total=10, images=2)) == 100 + 50 + 10
+    assert price.ceiling(10, 10) == 150
+    assert price.ceiling(10, 10, Usage(images=2)) == 160
+    assert Price(Rates.of({"input": 2, "output": 3})).ceiling(1, 1, Usage(images=2)) == 5
+
+
+def test_prices_of_nothing_are_no_units() -> None:
+    assert Price(Rates(), units=Units()).units is None
+    assert Price(Rates(), units=Units()) == Price(Rates())
+    assert Price(Rates(), units=UNITS) != Price(Rates())
+    assert "image=5" in repr(Price(Rates(), units=UNITS))
+
+
 def price(number: int) -> Price:
     return Price(Rates(input=number))
 
@@ -252,6 +295,26 @@ def test_the_book_says_whether_models_without_a_price_are_refused() -> None:
     assert not PriceBook().refuses
     assert PriceBook(unpriced="refuse").refuses
     assert PriceBook(unpriced="refuse").find("any") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "unpriced", "expected"),
+    [
+        ({"a": 1}, "free", False),
+        ({"a": 1}, "refuse", True),
+        ({"a": 1, "*": 1}, "free", True),
+        ({"a": 0, "*": 1}, "free", False),
+    ],
+)
+def test_the_book_says_whether_anything_is_free(
+    lines: dict[str, int], unpriced: Unpriced, expected: bool
+) -> None:
+    prices = [(name, Price(Rates.of({"input": rate}))) for name, rate in lines.items()]
+    assert PriceBook(prices, unpriced).charges_all is expected
+
+
+def test_what_is_sold_by_other_units_than_tokens_is_not_free() -> None:
+    assert PriceBook([("*", Price(Rates.of({}), units=Units(image=1)))]).charges_all
 
 
 def test_what_names_come_to_is_remembered_within_bounds() -> None:

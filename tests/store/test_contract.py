@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.model import Entry, Usage
+from relayd.model import Entry, Holding, HoldingState, Usage
 from relayd.store.base import Ambiguous, BadName, NameTaken, NotFound, Store, UsageRow
 from relayd.store.entries import STATEMENT_SIZES
 from tests.store.backends import Opener, Run, make
@@ -323,6 +323,23 @@ def test_the_report_sums_what_is_known(run: Run) -> None:
     run(steps)
 
 
+def test_the_report_sums_what_is_not_counted_in_tokens(run: Run) -> None:
+    pictures = entry(1, usage=Usage(images=3, searches=1))
+    audio = entry(2, usage=Usage(audio_ms=1500, characters=10))
+    more = entry(3, usage=Usage(images=2, audio_ms=500))
+
+    async def steps(store: Store) -> None:
+        await store.add_entries([pictures, audio, more])
+        exact = await store.usage(NOON - 1, NOON + 60, ("model",))
+        in_days = await store.usage(0, None, ("model",))
+        for [row] in (exact, in_days):
+            units = (row.images, row.audio_ms, row.characters, row.searches)
+            assert units == (5, 2000, 10, 1)
+        assert (await store.recent(1))[0].usage.audio_ms == 500
+
+    run(steps)
+
+
 def test_the_report_groups_by_every_dimension(run: Run) -> None:
     async def steps(store: Store) -> None:
         key, _ = await make(store, "laptop", "team")
@@ -399,3 +416,76 @@ def test_what_was_kept_is_there_after_a_reopen(opener: Opener, tmp_path: Path) -
             await store.close()
 
     asyncio.run(steps())
+
+
+# responses that upstreams keep
+
+
+def held(digest: str, at: float = NOON, state: HoldingState = "settled") -> Holding:
+    return Holding(digest, 1, "openai", "main", "5ee7c0de", "gpt-5", "smart", at, state)
+
+
+def telling(number: int, holding: Holding) -> Entry:
+    """The row of a request that tells of a response."""
+    told = entry(number)
+    told.holding = holding
+    return told
+
+
+def test_what_a_row_tells_of_a_response_is_stored_with_it(run: Run) -> None:
+    async def steps(store: Store) -> None:
+        await store.add_entries([telling(1, held("a")), entry(2), telling(3, held("b", NOON + 1))])
+        assert await store.holdings(0.0, 10) == [held("a"), held("b", NOON + 1)]
+        assert await store.holdings(NOON, 10) == [held("b", NOON + 1)]
+        assert await store.holdings(0.0, 1) == [held("b", NOON + 1)], "the newest"
+        assert len(await store.recent(10)) == 3
+
+    run(steps)
+
+
+def test_the_last_word_about_a_response_counts_in_one_batch_and_over_many(run: Run) -> None:
+    async def steps(store: Store) -> None:
+        owed = held("a", state="owed")
+        await store.add_entries([telling(1, owed), telling(2, held("b")), telling(3, held("c"))])
+        assert await found(store) == {"a": "owed", "b": "settled", "c": "settled"}
+        gone = held("b", state="gone")
+        await store.add_entries([telling(4, held("a")), telling(5, held("b")), telling(6, gone)])
+        assert await found(store) == {"a": "settled", "c": "settled"}
+        await store.add_entries([telling(7, gone)])  # twice is no error
+
+    run(steps)
+
+
+async def found(store: Store) -> dict[str, str]:
+    """The state of each response that is stored."""
+    return {one.digest: one.state for one in await store.holdings(0.0, 10)}
+
+
+def test_rows_that_are_read_back_twice_tell_the_same_again(run: Run) -> None:
+    async def steps(store: Store) -> None:
+        rows = [telling(1, held("a", state="owed")), telling(2, held("a"))]
+        for _ in range(2):
+            await store.add_entries(rows)
+        assert await store.holdings(0.0, 10) == [held("a")]
+
+    run(steps)
+
+
+def test_names_and_amounts_that_no_database_takes_are_stored_all_the_same(run: Run) -> None:
+    async def steps(store: Store) -> None:
+        odd = held("a")._replace(name="half \ud800", reserved=10**30)
+        await store.add_entries([telling(1, odd)])
+        [found] = await store.holdings(0.0, 10)
+        assert (found.name, found.reserved) == ("half ?", 2**63 - 1)
+
+    run(steps)
+
+
+def test_responses_are_pruned_by_age_and_by_number(run: Run) -> None:
+    async def steps(store: Store) -> None:
+        await store.add_entries([telling(n, held(str(n), NOON + n)) for n in range(6)])
+        assert await store.prune_holdings(NOON + 1, 3) == 3
+        assert [one.digest for one in await store.holdings(0.0, 10)] == ["3", "4", "5"]
+        assert await store.prune_holdings(NOON + 1, 3) == 0
+
+    run(steps)

@@ -34,7 +34,7 @@ from tests.support.raw_client import RawClient, Reply, request_bytes
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 TODAY = 20261121
 NOW = 1_795_273_200.0  # what the desk takes for the present: a Saturday afternoon in November 2026
 OWN_TOKEN, TOKEN = "own-token-of-this-run", "configured"

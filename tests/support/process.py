@@ -18,7 +18,7 @@ import orjson
 from tests.support.raw_client import RawClient
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 def environment(**more: str) -> dict[str, str]:

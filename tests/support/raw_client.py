@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 READ = 64 * 1024
 
 
@@ -129,6 +129,17 @@ class RawClient:
         self._ahead = found[end:]
         return found[:end]
 
+    def read_exactly(self, size: int) -> bytes:
+        """So many bytes; AssertionError when the connection ends before."""
+        found = bytearray(self._ahead)
+        self._ahead = b""
+        while len(found) < size:
+            data = self.read()
+            assert data, f"the connection ended after {bytes(found[-300:])!r}"
+            found += data
+        self._ahead = bytes(found[size:])
+        return bytes(found[:size])
+
     def read_all(self) -> bytes:
         """Everything until the server closes."""
         found = []
@@ -189,6 +200,10 @@ class RawClient:
     def half_close(self) -> None:
         """Say that nothing more will be sent, and go on reading."""
         self._socket.shutdown(socket.SHUT_WR)
+
+    def be_impatient(self, seconds: float) -> None:
+        """Wait for every later read no longer than this."""
+        self._socket.settimeout(seconds)
 
     def small_window(self) -> None:
         """Let the kernel take less before it is read, so that a test needs fewer bytes."""

@@ -37,7 +37,9 @@ from relayd.routing import BreakerRules, RetryRules, Routing
 from relayd.till import Till
 from relayd.translation import Translator
 from relayd.upstream.provider import Provider
+from relayd.wire.multipart import Form, Held, form_of
 from relayd.wire.paths import Target, locate
+from tests.support.forms import CONTENT_TYPE
 
 SECRET = "sk-relayd-test"
 RawHeaders = list[tuple[bytes, bytes]]
@@ -50,6 +52,7 @@ class NotingClient:
         self.happened = happened
         self.body: bytes | RelayError | asyncio.Future[bytes] = body
         self.bytes_in = 0
+        self.heard_at = 0.0
         self.bytes_out = 0
         self.status = 0
         self.headers: RawHeaders = []
@@ -64,6 +67,16 @@ class NotingClient:
         body = self.body if isinstance(self.body, bytes) else await self.body
         self.bytes_in = len(body)
         return body
+
+    @property
+    def sends_form(self) -> bool:
+        return isinstance(self.body, bytes) and self.body.startswith(b"--")
+
+    async def read_form(self, owner: int) -> Form:
+        return form_of(CONTENT_TYPE, await self.read_body())
+
+    async def read_spool(self, owner: int) -> Held:
+        return Held(await self.read_body())
 
     def on_drain(self, resume: Callable[[], None]) -> None:
         self.resume = resume
@@ -121,7 +134,7 @@ class NotingPool:
         self.connects: asyncio.Event | None = None  # no connection comes about before it is set
         self.asked = asyncio.Event()
 
-    def reuse(self, pieces: Sequence[bytes | memoryview], sink: Any) -> Any:
+    def reuse(self, pieces: Sequence[bytes | memoryview], sink: Any, upload: Any = None) -> Any:
         if not self.idle:
             return None
         self.idle -= 1
@@ -132,6 +145,7 @@ class NotingPool:
         pieces: Sequence[bytes | memoryview],
         sink: Any,
         connect_timeout: float | None = None,
+        upload: Any = None,
     ) -> Any:
         if self.fails:
             raise self.fails.pop(0)
@@ -178,14 +192,16 @@ class NotingMeter:
 
     def __init__(self) -> None:
         self.rules: list[str] = []
+        self.overheads: list[float] = []
         self.attempts: list[tuple[str, str, str]] = []
         self.happened: list[tuple[str, str]] = []
         self.translations: list[tuple[str, str, str, tuple[str, ...]]] = []
 
-    def settle(
-        self, entry: Entry, rule: str, overhead: float | None = None, waited: float | None = None
-    ) -> None:
+    def settle(self, entry: Entry, rule: str, waited: float | None = None) -> None:
         self.rules.append(rule)
+
+    def overhead(self, format_name: str, seconds: float) -> None:
+        self.overheads.append(seconds)
 
     def retry(self, reason: str) -> None:
         self.happened.append(("retry", reason))

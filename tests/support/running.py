@@ -23,18 +23,20 @@ from tests.support.raw_client import RawClient, Reply, request_bytes
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
-QUIET_WITHIN = 3.0
+PATIENCE = 30.0
+QUIET_WITHIN = 20.0
 # What a daemon may always have running.
 OWN_TASKS = (
     "ledger",
     "probing",
+    "collecting",
     "watch-keys",
     "upkeep",
     "watchdog",
     "watch-loop",
     "lookout",
     "courier",
+    "captures",
     "serve",
     "reload",
 )
@@ -247,7 +249,7 @@ class Running:
                     found.append(repr(client))
             if daemon.relay.pools.in_flight(name):
                 found.append(f"{name}: {daemon.relay.pools.in_flight(name)} leases")
-        for watch in daemon.relay._watches.values():
+        for watch in daemon.relay.asking.watches.values():
             found += [f"watched {exchange!r}" for exchange in watch._live]
         if daemon.relay.lobby.waiting:
             found.append(repr(daemon.relay.lobby))

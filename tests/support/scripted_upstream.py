@@ -18,7 +18,7 @@ from typing import Any
 
 import orjson
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 READ = 64 * 1024
 
 
@@ -48,8 +48,7 @@ class Peer:
 
     def read_request(self) -> Asked:
         """The next whole request; EOFError when the relay hung up before it was whole."""
-        while b"\r\n\r\n" not in self._ahead:
-            self._read_more()
+        self.read_head()
         head, _, self._ahead = self._ahead.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         method, path, _ = first.split(" ")
@@ -60,11 +59,26 @@ class Peer:
         body, self._ahead = self._ahead[:length], self._ahead[length:]
         return Asked(method, path, headers, body)
 
+    def read_head(self) -> None:
+        """Wait for the head of the next request, and take nothing yet."""
+        while b"\r\n\r\n" not in self._ahead:
+            self._read_more()
+
     def _read_more(self) -> None:
         data = self._socket.recv(READ)
         if not data:
             raise EOFError
         self._ahead += data
+
+    def read_exactly(self, size: int) -> bytes:
+        """So many bytes, of whatever protocol; EOFError when the relay hung up before."""
+        found = bytearray(self._ahead)
+        while len(found) < size:
+            self._ahead = b""
+            self._read_more()
+            found += self._ahead
+        self._ahead = bytes(found[size:])
+        return bytes(found[:size])
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -84,7 +98,7 @@ class Peer:
         self._socket.settimeout(PATIENCE)
         return sent
 
-    def hung_up(self, within: float = 1.0) -> bool:
+    def hung_up(self, within: float = PATIENCE) -> bool:
         """Whether the relay closes this connection in time."""
         self._socket.settimeout(within)
         try:

@@ -9,6 +9,7 @@ the same for all four, so that a test can be about a crossing rather than about 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -100,7 +101,11 @@ class Speaker(ABC):
         """Ask for a stream, gathered by the SDK."""
 
     @abstractmethod
-    def shaped(self, shape: type[BaseModel]) -> Any:
+    def show(self, text: str, picture: bytes) -> None:
+        """The user says something about a PNG."""
+
+    @abstractmethod
+    def shaped(self, shape: type[BaseModel], *, stream: bool = False) -> Any:
         """Ask for an answer of that shape, as the SDK parses it."""
 
     @abstractmethod
@@ -120,7 +125,7 @@ class ChatSpeaker(Speaker):
     @staticmethod
     def connect(url: str, key: str) -> openai.OpenAI:
         return openai.OpenAI(
-            base_url=url + "/v1", api_key=key, max_retries=0, timeout=10, default_headers=CLOSE
+            base_url=url + "/v1", api_key=key, max_retries=0, timeout=30, default_headers=CLOSE
         )
 
     def say(self, text: str) -> None:
@@ -154,10 +159,16 @@ class ChatSpeaker(Speaker):
             except openai.LengthFinishReasonError as cut:  # which the helper takes for an error
                 return self._heard(cut.completion)
 
-    def shaped(self, shape: type[BaseModel]) -> Any:
-        asked = {"model": self.model, "messages": self.history}
-        answer = self.client.chat.completions.parse(**asked, response_format=shape)
-        return answer.choices[0].message.parsed
+    def show(self, text: str, picture: bytes) -> None:
+        shown = {"type": "image_url", "image_url": {"url": _data_url(picture)}}
+        self.history.append({"role": "user", "content": [{"type": "text", "text": text}, shown]})
+
+    def shaped(self, shape: type[BaseModel], *, stream: bool = False) -> Any:
+        asked = {"model": self.model, "messages": self.history, "response_format": shape}
+        if not stream:
+            return self.client.chat.completions.parse(**asked).choices[0].message.parsed
+        with self.client.chat.completions.stream(**asked) as events:
+            return events.get_final_completion().choices[0].message.parsed
 
     def _heard(self, answer: Any) -> Heard:
         choice = answer.choices[0]
@@ -223,9 +234,17 @@ class ResponsesSpeaker(Speaker):
                 return self._heard(told[-1].response)
             return self._heard(stream.get_final_response())
 
-    def shaped(self, shape: type[BaseModel]) -> Any:
-        asked = {"model": self.model, "input": self.history}
-        return self.client.responses.parse(**asked, text_format=shape).output_parsed
+    def show(self, text: str, picture: bytes) -> None:
+        shown = {"type": "input_image", "image_url": _data_url(picture), "detail": "auto"}
+        content = [{"type": "input_text", "text": text}, shown]
+        self.history.append({"role": "user", "content": content})
+
+    def shaped(self, shape: type[BaseModel], *, stream: bool = False) -> Any:
+        asked = {"model": self.model, "input": self.history, "text_format": shape}
+        if not stream:
+            return self.client.responses.parse(**asked).output_parsed
+        with self.client.responses.stream(**asked) as events:
+            return events.get_final_response().output_parsed
 
     def _heard(self, answer: Any) -> Heard:
         items = answer.output
@@ -267,7 +286,7 @@ class MessagesSpeaker(Speaker):
     @staticmethod
     def connect(url: str, key: str) -> anthropic.Anthropic:
         return anthropic.Anthropic(
-            base_url=url, api_key=key, max_retries=0, timeout=10, default_headers=CLOSE
+            base_url=url, api_key=key, max_retries=0, timeout=30, default_headers=CLOSE
         )
 
     say = ChatSpeaker.say
@@ -296,8 +315,18 @@ class MessagesSpeaker(Speaker):
                 pass
             return self._heard(stream.get_final_message())
 
-    def shaped(self, shape: type[BaseModel]) -> Any:
-        return self.client.messages.parse(**self._asked(500), output_format=shape).parsed_output
+    def show(self, text: str, picture: bytes) -> None:
+        data = b64encode(picture).decode()
+        source = {"type": "base64", "media_type": "image/png", "data": data}
+        content = [{"type": "image", "source": source}, {"type": "text", "text": text}]
+        self.history.append({"role": "user", "content": content})
+
+    def shaped(self, shape: type[BaseModel], *, stream: bool = False) -> Any:
+        asked = self._asked(500) | {"output_format": shape}
+        if not stream:
+            return self.client.messages.parse(**asked).parsed_output
+        with self.client.messages.stream(**asked) as events:
+            return events.get_final_message().parsed_output
 
     def _heard(self, answer: Any) -> Heard:
         blocks = answer.content
@@ -346,7 +375,7 @@ class GeminiSpeaker(Speaker):
     @staticmethod
     def connect(url: str, key: str) -> genai.Client:
         options = types.HttpOptions(
-            base_url=url, api_version="v1beta", timeout=10_000, headers=dict(CLOSE)
+            base_url=url, api_version="v1beta", timeout=30_000, headers=dict(CLOSE)
         )
         return genai.Client(api_key=key, http_options=options)
 
@@ -371,11 +400,18 @@ class GeminiSpeaker(Speaker):
     def streamed(self, limit: int) -> Heard:
         return self._heard(list(self.client.models.generate_content_stream(**self._asked(limit))))
 
-    def shaped(self, shape: type[BaseModel]) -> Any:
+    def show(self, text: str, picture: bytes) -> None:
+        shown = types.Part.from_bytes(data=picture, mime_type="image/png")
+        self.history.append(types.UserContent([text, shown]))
+
+    def shaped(self, shape: type[BaseModel], *, stream: bool = False) -> Any:
         asked = self._asked(500)
         asked["config"].response_mime_type = "application/json"
         asked["config"].response_schema = shape
-        return self.client.models.generate_content(**asked).parsed
+        if not stream:
+            return self.client.models.generate_content(**asked).parsed
+        chunks = self.client.models.generate_content_stream(**asked)
+        return shape.model_validate_json("".join(chunk.text or "" for chunk in chunks))
 
     def _heard(self, chunks: list[Any]) -> Heard:
         parts = [
@@ -419,6 +455,10 @@ class GeminiSpeaker(Speaker):
             for call in calls
         ]
         self.history.append(types.UserContent(parts))
+
+
+def _data_url(picture: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(picture).decode()}"
 
 
 def _parsed(arguments: str) -> dict[str, Any]:

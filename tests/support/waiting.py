@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], within: float = 2.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], within: float = 20.0) -> None:
     """Look again and again until a condition holds; TimeoutError when it does not in time."""
     async with asyncio.timeout(within):
         while True:

@@ -91,7 +91,7 @@ def test_an_idle_connection_expires(server: ScriptedUpstream) -> None:
     async def check() -> None:
         client = client_of(server.port, idle_timeout=0.05)
         peer = await exchange(client, server)
-        assert await aside(lambda: peer.hung_up(within=2.0))
+        assert await aside(peer.hung_up)
         assert client.open_connections == 0
         await client.close()
 

@@ -217,8 +217,52 @@ def test_a_gzip_bomb_comes_in_steps() -> None:
         packer = zlib.compressobj(wbits=31)
         bomb = packer.compress(b"\0" * 50_000_000) + packer.flush()
         bench = Bench().feed(whole(bomb, b"content-encoding: gzip"))
+        turns = 0
+        while not bench.sink.ends:
+            assert len(bench.sink.body) <= (turns + 1) * 4 * 1024 * 1024
+            assert not bench.transport.reading
+            turns += 1
+            await asyncio.sleep(0)
         assert sum(map(len, bench.sink.pieces)) == 50_000_000
-        assert max(map(len, bench.sink.pieces)) <= 1024 * 1024
+        assert max(map(len, bench.sink.pieces)) <= 256 * 1024
+        assert (turns >= 10, bench.transport.reading, len(bench.idle)) == (True, True, 1)
+
+    run(check())
+
+
+def test_what_waits_for_its_turn_waits_for_the_sink_as_well() -> None:
+    async def check() -> None:
+        bench = Bench().feed(whole(gzip.compress(bytes(10_000_000)), b"content-encoding: gzip"))
+        bench.connection.pause()
+        first = len(bench.sink.body)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert len(bench.sink.body) == first < 10_000_000
+        bench.connection.resume()
+        assert len(bench.sink.body) > first
+        assert not bench.transport.reading
+        await bench.sink.done()
+        assert (len(bench.sink.body), bench.transport.reading) == (10_000_000, True)
+
+    run(check())
+
+
+def test_a_body_of_many_members_takes_its_turns() -> None:
+    async def check() -> None:
+        bench = Bench().feed(whole(gzip.compress(b"x") * 100, b"content-encoding: gzip"))
+        assert len(bench.sink.body) < 100
+        bench.connection.abort()
+        await asyncio.sleep(0)
+        assert (bench.sink.ends, bench.transport.state) == (0, "aborted")
+
+    run(check())
+
+
+def test_nobody_decodes_what_nobody_hears() -> None:
+    async def check() -> None:
+        bench = Bench().feed(whole(PACKED, b"content-encoding: gzip")[:-12])
+        bench.connection.detach(asyncio.get_running_loop(), 60)
+        assert bench.transport.state == "aborted"
 
     run(check())
 

@@ -171,7 +171,7 @@ def test_a_list_may_be_a_list(server: ScriptedUpstream) -> None:
 
 
 def hold_on(peer: Peer) -> None:
-    assert peer.hung_up(5.0)
+    assert peer.hung_up()
 
 
 @pytest.mark.parametrize(

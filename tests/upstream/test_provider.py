@@ -62,6 +62,17 @@ def names_in(lines: list[bytes]) -> list[bytes]:
     return [line.partition(b":")[0] for line in lines[1:]]
 
 
+def test_a_body_of_another_type_is_announced_as_that_and_nothing_else() -> None:
+    kind = b"multipart/form-data; boundary=x"
+
+    def render(provider: Provider) -> list[bytes]:
+        return lines_of(provider.outlet("1", 0).request_head(CHAT, "m", [], 5, kind))
+
+    for headers in ((), (("Content-Type", "application/odd"),)):
+        lines = with_provider(render, headers=headers)
+        assert [n for n in lines if n.startswith(b"content-type")] == [b"content-type: " + kind]
+
+
 def test_a_head_has_all_that_a_request_needs_once() -> None:
     first, *lines = head = head_of(forwarded=[(b"x-a", b"b")])
     assert first == b"POST /v1/chat/completions HTTP/1.1"
@@ -126,7 +137,7 @@ def test_a_retired_provider_keeps_no_connection_at_any_base_url() -> None:
 
 
 def says_nothing(peer: Peer) -> None:
-    assert peer.hung_up(5.0)
+    assert peer.hung_up()
 
 
 def test_configured_headers_are_added_and_win() -> None:
@@ -250,3 +261,66 @@ def test_a_probe_is_edited_as_requests_are() -> None:
 )
 def test_the_origin_is_that_of_the_address(url: str, origin: Origin) -> None:
     assert origin_of(url) == origin
+
+
+FOLLOW_UP = Target("responses", "follow_up", verb="responses", rest="resp_1", method="GET")
+UNREAD = Target("chat", "other", rest="/v1/files", method="POST", query="a=1")
+KIND = (b"content-type", b"application/jsonl")
+
+
+def resource_of(
+    target: Target = UNREAD, length: int | None = 5, forwarded: Any = (KIND,), **more: Any
+) -> list[bytes]:
+    def render(provider: Provider) -> list[bytes]:
+        return lines_of(provider.outlet("1", 0).resource_head(target, forwarded, length))
+
+    return with_provider(render, **more)
+
+
+def test_what_is_there_already_is_asked_for_by_its_own_method_and_without_a_body() -> None:
+    first, *lines = head = resource_of(FOLLOW_UP, None, ())
+    assert first == b"GET /v1/responses/resp_1 HTTP/1.1"
+    assert b"authorization: Bearer own-key" in lines
+    assert not {b"content-length", b"content-type"} & set(names_in(head))
+
+
+def test_what_is_passed_on_unread_keeps_its_type_query_and_length() -> None:
+    first, *lines = head = resource_of()
+    assert first == b"POST /v1/files?a=1 HTTP/1.1"
+    assert {b"content-type: application/jsonl", b"content-length: 5"} <= set(lines)
+    assert len(names_in(head)) == len(set(names_in(head)))
+
+
+def test_what_the_operator_writes_wins_there_too() -> None:
+    lines = resource_of(headers=(("Content-Type", "text/odd"), ("X-Team", "a")))
+    assert {b"content-type: text/odd", b"x-team: a"} <= set(lines)
+    assert b"content-type: application/jsonl" not in lines
+
+
+def test_an_upstream_of_another_format_gets_its_own_kind_of_credential() -> None:
+    lines = resource_of(dialect="gemini", formats=("gemini",))
+    assert b"x-goog-api-key: own-key" in lines
+    assert not [line for line in lines if line.startswith(b"authorization")]
+
+
+def test_no_memory_is_kept_of_what_is_asked_for_once() -> None:
+    def check(provider: Provider) -> None:
+        outlet = provider.outlet("1", 0)
+        for number in range(5):
+            outlet.resource_head(FOLLOW_UP._replace(rest=f"resp_{number}"), (), None)
+        assert outlet._site.lines == {}
+
+    with_provider(check)
+
+
+def test_a_session_is_asked_for_with_the_key_and_what_is_configured() -> None:
+    def render(provider: Provider) -> list[bytes]:
+        asked = [(b"upgrade", b"websocket"), (b"x-team", b"theirs")]
+        return lines_of(provider.outlet("1", 0).upgrade_head("model=m", asked))
+
+    lines = with_provider(render, headers=(("X-Team", "ours"),))
+
+    assert lines[0] == b"GET /v1/realtime?model=m HTTP/1.1"
+    assert {b"authorization: Bearer own-key", b"upgrade: websocket", b"x-team: ours"} <= {*lines}
+    assert sorted(set(names := names_in(lines))) == sorted(names)
+    assert b"content-length" not in names

@@ -172,7 +172,7 @@ def test_one_call_may_have_less_time_than_the_pool(server: ScriptedUpstream, sch
         begun = asyncio.get_running_loop().time()
         with pytest.raises(ConnectFailed, match="too long"):
             await client.open([ASK], Collected(), 0.05)
-        assert asyncio.get_running_loop().time() - begun < 2
+        assert asyncio.get_running_loop().time() - begun < 8  # of the pool's own ten
         assert "connecting=0" in repr(client)
         await client.close()
 

@@ -4,6 +4,7 @@ sent."""
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import pytest
 from relayd.errors import ConnectFailed
 from relayd.model import Proxy
 from relayd.upstream.client import Origin, PoolLimits, UpstreamClient
+from relayd.upstream.upload import Upload
+from relayd.wire.multipart import Held
 from tests.support.proxies import FakeProxy
 from tests.support.scripted_upstream import Peer, ScriptedUpstream
 from tests.support.sinks import Collected
@@ -32,7 +35,7 @@ class TlsServer:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(pem)
         self._ready = threading.Event()
-        self.asked = b""
+        self.asked = self.body = b""
         self.port = 0
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
@@ -51,6 +54,9 @@ class TlsServer:
         try:
             while data := await reader.readuntil(b"\r\n\r\n"):
                 self.asked += data
+                length = re.search(rb"content-length: (\d+)", data)
+                assert length is not None
+                self.body = await reader.readexactly(int(length[1]))
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
         except (asyncio.IncompleteReadError, OSError):
             writer.close()
@@ -106,6 +112,28 @@ def test_a_certificate_of_the_trusted_authority_is_accepted(
     done = attempt(server.port, authority[1])
     assert (done.status, done.body, done.problem) == (200, b"{}", None)
     assert attempt(server.port, authority[1], host="127.0.0.1").status == 200
+
+
+def test_an_upload_goes_through_tls_whole(
+    server: TlsServer, authority: tuple[Identity, Path]
+) -> None:
+    body = bytes(range(256)) * 20_000
+
+    async def work() -> None:
+        client = UpstreamClient(
+            Origin("localhost", server.port, True), PoolLimits(), str(authority[1])
+        )
+        ask = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % len(body)
+        sink = Collected()
+        upload = Upload([(0, len(body))], Held(body), lambda: None)
+        try:
+            await client.open([ask], sink, None, upload)
+            assert (await sink.done()).body == b"{}"
+        finally:
+            await client.close()
+
+    asyncio.run(work())
+    assert server.body == body
 
 
 def test_an_unknown_authority_is_refused_before_anything_is_sent(

@@ -11,7 +11,7 @@ from relayd.errors import BadCall
 from relayd.model import Secret
 from relayd.web import admin
 from relayd.web.admin import Admin
-from relayd.web.client import BodyLimits
+from relayd.web.bodies import BodyLimits
 from relayd.web.pages import Pages
 from relayd.web.server import Front
 from tests.support.admin_desk import TOKEN, AdminDesk, door
@@ -93,9 +93,12 @@ def test_an_admin_request_is_not_relayed_and_leaves_no_row() -> None:
         def admit(self, ids: bytes, limits: BodyLimits) -> None:
             self.limits = limits
 
+        def release(self) -> None:
+            """It has no body that was kept."""
+
     async def knock(office: Office, nobody: Any, path: str) -> Lobby:
         pages = Pages(bytes, Secret(""), [], "1", 0.0, lambda: True)
-        front = Front(nobody, pages, BodyLimits(10**9), office.admin, nobody)
+        front = Front(nobody, pages, BodyLimits(10**9), office.admin, nobody, nobody)
         for draining in (False, True):
             front.draining = draining
             client: Any = Lobby("POST", path, {"Authorization": f"Bearer {TOKEN}"}, b"{}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from multidict import CIMultiDict
 
@@ -59,3 +60,14 @@ def test_readiness_follows_the_daemon() -> None:
 def test_pages_are_for_reading() -> None:
     assert pages().find("POST", "/healthz") is None
     assert pages().find("GET", "/elsewhere") is None
+
+
+def test_the_settings_of_clients_are_for_everybody_with_gaps_for_address_and_key() -> None:
+    request: Any = SimpleNamespace(headers=CIMultiDict(), peer=STRANGER, method="GET")
+    page = pages().find("GET", "/api/clients")
+    assert page is not None
+    code, _, body = page(request)
+    told = {one["name"]: one for one in orjson.loads(body)["clients"]}
+    assert code == 200
+    assert told["claude-code"]["setups"][0]["env"]["ANTHROPIC_BASE_URL"] == "{base}"
+    assert b"sk-" not in body

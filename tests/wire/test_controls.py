@@ -287,10 +287,10 @@ def test_verbosity_is_said_where_there_is_a_word_for_it(
     assert controls.verbosity(request("chat", output=Output(verbosity=asked)), going(to)) == said
 
 
-def test_verbosity_is_missed_where_there_is_none() -> None:
+def test_verbosity_is_left_out_where_there_is_no_word_for_it() -> None:
+    """opencode sends it to every model whose name it knows from OpenAI."""
     asked = request("chat", output=Output(verbosity="low"))
-    assert refused(going("messages"), asked, controls.verbosity)[0] == "verbosity"
-    way = going("messages", lenient=True)
+    way = going("messages")
     assert (controls.verbosity(asked, way), way.losses.dropped) == ("", ("verbosity",))
 
 
@@ -472,3 +472,39 @@ def test_a_form_has_to_be_an_object_where_only_objects_are_made() -> None:
 def test_instructions_alone_may_demand_json() -> None:
     asked = request("gemini", instructions=[Text("Hi")], output=Output(shape=Shape("json")))
     assert controls.instructed(asked, *asked.opening())[1:] == [Text(controls.JSON_ONLY)]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "kept"),
+    [
+        (Sampling(temperature=0.2, top_p=0.9), Sampling(temperature=0.2)),
+        (Sampling(top_p=0.9), Sampling(top_p=0.9)),
+        (Sampling(temperature=1, top_p=0.9), Sampling(top_p=0.9)),
+        (Sampling(temperature=0.2, top_p=1), Sampling(temperature=0.2)),
+    ],
+)
+def test_where_a_model_takes_one_of_them_the_temperature_is_it(
+    sampling: Sampling, kept: Sampling
+) -> None:
+    can, asked = able(sampling="one"), request("chat", sampling=sampling)
+    assert controls.sampled(asked, going("messages", can, lenient=True)) == kept
+
+
+def test_where_the_temperature_cannot_be_said_the_other_is() -> None:
+    can = able(sampling="one", thinking=("enabled",))
+    thinks = Thinking(mode="on", budget=2048)
+    asked = request("chat", sampling=Sampling(temperature=0.2, top_p=0.9), thinking=thinks)
+    way = going("messages", can, lenient=True)
+    assert controls.sampled(asked, way) == Sampling(top_p=0.9)
+    assert way.losses.dropped == ("temperature",)
+
+
+def test_that_both_were_said_is_reported_or_refused() -> None:
+    can = able(sampling="one")
+    asked = request("chat", sampling=Sampling(temperature=0.2, top_p=0.9))
+    way = going("messages", can, lenient=True)
+    controls.sampled(asked, way)
+    assert way.losses.dropped == ("top_p",)
+    with pytest.raises(CannotTranslate) as caught:
+        controls.sampled(asked, going("messages", can))
+    assert caught.value.param == "top_p"

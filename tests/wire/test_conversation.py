@@ -21,7 +21,6 @@ from relayd.wire.conversation import (
     of_gemini,
     of_messages,
     of_responses,
-    previous_response,
 )
 
 Body = dict[str, Any]
@@ -245,21 +244,6 @@ def test_the_middle_of_a_conversation_is_no_opening() -> None:
     assert of_responses({**value, **KEY}) == b"prompt_cache_key=k"
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ({"previous_response_id": "resp_1", **CONVERSATION}, "resp_1"),
-        (CONVERSATION, "conv_1"),
-        ({"conversation": "conv_1", "previous_response_id": None}, "conv_1"),
-        ({"previous_response_id": 3}, ""),
-        ({"previous_response_id": "x" * 513}, ""),
-        ({}, ""),
-    ],
-)
-def test_what_a_response_goes_on_from(value: Body, expected: str) -> None:
-    assert previous_response(value) == expected
-
-
 @pytest.mark.parametrize("name", SESSION_HEADERS)
 def test_a_session_header_names_the_conversation(name: bytes) -> None:
     for spelled in (name, name.upper(), name.title()):
@@ -290,4 +274,3 @@ anything = st.recursive(
 def test_any_document_has_a_name_or_none(value: Body) -> None:
     for read, _ in SPOKEN.values():
         assert isinstance(read(value), bytes)
-    assert isinstance(previous_response(value), str)

@@ -6,7 +6,14 @@ import pytest
 
 from relayd.errors import BadCall
 from relayd.model import FormatName
-from relayd.wire.dialects import DIALECTS, auth_headers, listing_target, request_target
+from relayd.wire.dialects import (
+    DIALECTS,
+    auth_headers,
+    listing_target,
+    request_target,
+    resource_target,
+    session_target,
+)
 from relayd.wire.paths import TAILS, Target
 
 CHAT = TAILS["chat/completions"]
@@ -75,6 +82,20 @@ def test_a_key_is_shown_where_it_costs_nothing(
 
 
 @pytest.mark.parametrize(
+    ("dialect", "base_url", "expected"),
+    [
+        ("openai", "https://api.openai.com/v1", "/v1/realtime?model=m"),
+        ("openai-compatible", "http://a/x", "/x/v1/realtime?model=m"),
+        ("demo", "http://a", "/v1/realtime?model=m"),
+    ],
+)
+def test_a_session_is_asked_for_where_the_chat_is(
+    dialect: str, base_url: str, expected: str
+) -> None:
+    assert session_target(DIALECTS[dialect], base_url, "model=m") == expected
+
+
+@pytest.mark.parametrize(
     ("model", "path"),
     [
         ("tunedModels/x", "/v1beta/tunedModels/x:generateContent"),
@@ -122,3 +143,43 @@ def test_every_dialect_speaks_something_and_is_filed_under_its_name() -> None:
     for name, dialect in DIALECTS.items():
         assert dialect.name == name
         assert dialect.formats
+
+
+@pytest.mark.parametrize(
+    ("dialect", "base_url", "rest", "expected"),
+    [
+        ("openai", "https://h/v1", "/v1/files", "/v1/files"),
+        ("openai", "https://h", "/v1/files/", "/v1/files/"),
+        ("openai", "https://h/v1?a=b", "/v1/files", "/v1/files?a=b&q=1"),
+        ("openai", "https://h/v1", "/odd/x", "/odd/x"),
+        ("groq", "https://h/openai/v1", "/v1/files", "/openai/v1/files"),
+        ("zai", "https://h/api/paas/v4", "/v1/files", "/api/paas/v4/files"),
+        ("gemini", "https://h/v1beta", "/v1beta/files", "/v1beta/files"),
+        ("gemini", "https://h/v1beta", "/upload/v1beta/files", "/upload/v1beta/files"),
+        ("openai-compatible", "https://h/llm", "/v1/files", "/llm/v1/files"),
+    ],
+)
+def test_what_is_passed_through_keeps_its_path_behind_the_base_url(
+    dialect: str, base_url: str, rest: str, expected: str
+) -> None:
+    query = "q=1" if "?" in expected else ""
+    asked = Target("chat", "other", verb="passthrough", rest=rest, method="GET", query=query)
+    assert resource_target(DIALECTS[dialect], base_url, asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("dialect", "base_url", "expected"),
+    [
+        ("openai", "https://h/v1", "/v1/responses/r/input_items?limit=1"),
+        ("openai", "https://h", "/v1/responses/r/input_items?limit=1"),
+        ("demo", "http://h", "/v1/responses/r/input_items?limit=1"),
+        ("xai", "https://h/v1?x=y", "/v1/responses/r/input_items?x=y&limit=1"),
+    ],
+)
+def test_what_is_there_already_is_asked_for_by_its_id(
+    dialect: str, base_url: str, expected: str
+) -> None:
+    asked = Target(
+        "responses", "follow_up", verb="responses", rest="r/input_items", query="limit=1"
+    )
+    assert resource_target(DIALECTS[dialect], base_url, asked) == expected

@@ -15,6 +15,7 @@ SECRETS = [
     (b"api-key", b"k"),
     (b"cookie", b"k"),
 ]
+JSON = b"application/json; charset=utf-8"
 NEVER = [
     *SECRETS,
     (b"host", b"h"),
@@ -73,8 +74,21 @@ def test_limits_and_retry_advice_come_down_but_no_account_names() -> None:
         (b"x-request-id", b"r"),
     ]
     kind = (b"content-type", b"application/json")
-    assert headers.for_client([*stays, *passes, kind], "chat") == [*passes, kind]
+    called = (b"content-disposition", b"attachment; filename=speech.mp3")
+    assert headers.for_client([*stays, *passes, kind, called], "chat") == [*passes, kind, called]
     assert headers.for_client([*passes, kind], "chat", stream=True) == passes
+
+
+@pytest.mark.parametrize("kinds", [[], [b"text/html"], [b"image/svg+xml"], [JSON, b"text/html"]])
+def test_what_an_upstream_sends_is_no_page_of_ours(kinds: list[bytes]) -> None:
+    kept = headers.for_client([(b"content-type", kind) for kind in kinds], "chat")
+    assert (b"x-content-type-options", b"nosniff") in kept
+    assert (b"content-security-policy", b"sandbox; default-src 'none'") in kept
+
+
+def test_json_needs_no_such_word() -> None:
+    kind = (b"content-type", JSON)
+    assert headers.for_client([kind], "chat") == [kind]
 
 
 def test_the_upstreams_request_id_is_found() -> None:
@@ -102,3 +116,20 @@ def test_of_a_translated_reply_only_the_advice_to_come_again_comes_down() -> Non
     advice = [(b"retry-after", b"3"), (b"retry-after-ms", b"3000"), (b"x-should-retry", b"false")]
     own = [(b"content-type", b"text/event-stream"), (b"x-ratelimit-limit-requests", b"1")]
     assert headers.for_client([*own, *advice], "chat", translated=True) == advice
+
+
+def test_of_what_is_passed_on_unread_the_same_never_goes_up() -> None:
+    assert headers.unread([*NEVER, (b"Forwarded", b"x"), (b"Upgrade", b"h2c")]) == []
+
+
+def test_what_tells_of_a_body_or_a_part_of_a_file_goes_up_whatever_the_format() -> None:
+    kept = [
+        (b"content-type", b"multipart/form-data; boundary=x"),
+        (b"range", b"bytes=0-9"),
+        (b"if-match", b"e"),
+        (b"openai-beta", b"assistants=v2"),
+        (b"anthropic-beta", b"files"),
+        (b"x-goog-upload-protocol", b"resumable"),
+        (b"x-stainless-lang", b"python"),
+    ]
+    assert headers.unread([(name.title(), value) for name, value in kept]) == kept

@@ -103,3 +103,43 @@ def test_a_sound_has_older_names() -> None:
 )
 def test_a_files_name_ends_as_files_of_its_type_do(name: str, mime: str, found: str) -> None:
     assert media.file_name(name, mime) == found
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def _jpeg(*segments: bytes) -> str:
+    return base64.b64encode(b"\xff\xd8" + b"".join(segments)).decode()
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
+
+
+FRAME = _segment(0xC2, b"\x08" + (600).to_bytes(2, "big") + (800).to_bytes(2, "big") + bytes(9))
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (
+            base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(10) + b"\x04\0\0\0\x02\0").decode(),
+            (1024, 512),
+        ),
+        (base64.b64encode(b"\x89PNG\r\n\x1a\n").decode(), None),
+        (_jpeg(_segment(0xE1, bytes(5000)), _segment(0xC4, bytes(20)), FRAME), (800, 600)),
+        (_jpeg(_segment(0xE1, bytes(5000))), None),
+        (_jpeg(b"\xff\xe0"), None),
+        (_jpeg(_segment(0xE1, b"x"), b"no marker" * 3), None),
+        (base64.b64encode(b"GIF89a" + bytes(99)).decode(), None),
+        ("", None),
+        ("A", None),
+    ],
+)
+def test_a_picture_says_how_large_it_is(data: str, size: tuple[int, int] | None) -> None:
+    assert media.pixels(data) == size
+
+
+def test_bytes_come_back_as_they_were() -> None:
+    assert media.decoded(media.encoded(b"\0\xff?>")) == b"\0\xff?>"
+    assert media.decoded("A") == b""

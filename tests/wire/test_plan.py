@@ -110,14 +110,18 @@ def test_the_same_thing_is_called_in_the_other_format_or_nothing(
     client: Target, to: FormatName
 ) -> None:
     found = target(client, to, stream=False)
-    verb = CALLS.get((to, client.operation))
+    # Pictures are drawn by models that talk; see below.
+    operation: Operation = "generate" if client.operation == "image" else client.operation
+    verb = CALLS.get((to, operation))
+    if client.operation == "image" and to != "gemini":
+        verb = None
     if client.format == to:
         assert found is client
     elif client.verb in NATIVE_ONLY or verb is None:
         assert found is None
     else:
         assert found is not None
-        assert (found.format, found.operation, found.verb) == (to, client.operation, verb)
+        assert (found.format, found.operation, found.verb) == (to, operation, verb)
         assert found.model is None
 
 
@@ -125,3 +129,12 @@ def test_a_stream_is_called_by_its_own_verb_in_gemini() -> None:
     found = target(TAILS["messages"], "gemini", stream=True)
     assert found is not None
     assert (found.verb, found.stream, found.sse) == ("streamGenerateContent", True, True)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_pictures_are_drawn_by_what_answers_conversations(stream: bool) -> None:
+    found = target(TAILS["images/edits"], "gemini", stream=stream)
+    verb = "streamGenerateContent" if stream else "generateContent"
+    assert found == Target("gemini", "generate", stream=stream, verb=verb)
+    assert target(TAILS["images/variations"], "gemini", stream=stream) is None
+    assert target(TAILS["images/generations"], "responses", stream=stream) is None

@@ -41,6 +41,7 @@ from relayd.wire.transcode import (
     Transcode,
     events_in,
     may_be_read,
+    rewritten,
     single,
     streamed,
     whole,
@@ -436,6 +437,7 @@ def test_a_whole_reply_is_written_whole_or_as_a_stream() -> None:
     document = {"id": "r", "text": "Hello", "end": 1}
 
     assert whole(document, SimpleReader(), SimpleWriter(), None) == b'{"parts":["Hello"]}'
+    assert rewritten(document, SimpleReader(), SimpleWriter(), None) == {"parts": ["Hello"]}
     assert streamed(document, SimpleReader(), SimpleWriter(), None) == b"<Hello>"
 
 
@@ -458,3 +460,14 @@ def test_what_is_no_reply_is_the_upstreams_failure(document: Document, why: str)
 def test_a_whole_reply_with_absurdly_many_answers_is_refused() -> None:
     with pytest.raises(BadReply, match="too many answers"):
         whole({"choice": 10**9}, SimpleReader(), SimpleWriter(), None)
+    with pytest.raises(BadReply):
+        rewritten({"choice": 10**9}, SimpleReader(), SimpleWriter(), None)
+
+
+def test_a_whole_reply_that_is_nested_too_deep_is_refused_in_a_stream_as_well() -> None:
+    deep: Document = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    for give in (whole, streamed, rewritten):
+        with pytest.raises(BadReply, match="nested too deep"):
+            give(deep, SimpleReader(), SimpleWriter(), None)

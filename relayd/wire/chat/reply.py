@@ -1,4 +1,4 @@
-"""Whole replies of chat, legacy completions and embeddings: usage and errors.
+"""Whole replies of chat, legacy completions and embeddings: usage and errors; of others see `made`.
 
 `prompt_tokens` includes what came from the cache and what was written to it; `completion_tokens`
 includes reasoning, except at hosts whose total shows that they count it apart. Hosts that predate
@@ -12,6 +12,7 @@ import orjson
 from relayd.errors import BadStatus, RelayError
 from relayd.model import Operation, Usage
 from relayd.wire import embeddings
+from relayd.wire.chat import made, media
 from relayd.wire.facts import (
     error_text,
     first_tokens,
@@ -33,6 +34,12 @@ ERROR_TYPES = {
     429: "rate_limit_error",
     503: "service_unavailable_error",
     504: "timeout",
+}
+# Where the code alone tells the type.
+TYPES_OF_CODES = {
+    "insufficient_quota": "insufficient_quota",
+    "moderation_blocked": "image_generation_user_error",
+    "image_generation_user_error": "image_generation_user_error",
 }
 
 
@@ -67,6 +74,8 @@ def usage_of(value: object) -> Usage | None:
 
 def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
     """What a whole reply says of itself."""
+    if operation in media.OPERATIONS:
+        return made.reply_usage(body, operation)
     value = parsed(body)
     if value is None:
         return NOT_JSON
@@ -84,7 +93,9 @@ def usage_object(value: dict[str, object]) -> object:
 def tail_usage(tail: bytes) -> Usage | None:
     """Usage from the end of a reply that was too large to hold whole."""
     raw = last_object(tail, "usage")
-    return usage_of(raw) if "completion_tokens" in raw else embeddings.usage_of(raw)
+    if "completion_tokens" in raw:
+        return usage_of(raw)
+    return made.usage_of(raw) if "input_tokens" in raw else embeddings.usage_of(raw)
 
 
 def status_of(exc: RelayError) -> int:
@@ -103,9 +114,7 @@ def error_object(exc: RelayError) -> dict[str, str | None]:
     """The `error` member, alike in whole replies and in streams."""
     status = status_of(exc)
     usual = "server_error" if status >= 500 else "invalid_request_error"
-    kind = (
-        "insufficient_quota" if exc.code == "insufficient_quota" else ERROR_TYPES.get(status, usual)
-    )
+    kind = TYPES_OF_CODES.get(exc.code) or ERROR_TYPES.get(status, usual)
     return {"message": exc.message, "type": kind, "param": exc.param, "code": exc.code}
 
 

@@ -1,4 +1,4 @@
-"""The head of a chat (or legacy completions, or embeddings) request.
+"""The head of a chat (or legacy completions, or embeddings) request; of others see `media`.
 
 A stream whose client did not ask for usage gets `stream_options.include_usage` injected, and the
 observer of its reply hides the extra chunk again. `stream_options` of another type than an object
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from relayd.wire import splice
+from relayd.wire.chat import media
 from relayd.wire.head import (
     Head,
     checked_model,
@@ -27,6 +28,8 @@ _MEMBER = b'"include_usage":true'
 
 def read_head(body: bytes, target: Target) -> Head:
     """What routing must know of this request; BadCall when the body is no request."""
+    if target.operation in media.OPERATIONS:
+        return media.read_head(body, target)
     value = read_object(body)
     model = checked_model(value.get("model"))
     stream = target.operation == "generate" and checked_stream(value.get("stream"))

@@ -10,14 +10,14 @@ unfinished tail of an event, because that might be the one.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 
 from relayd.errors import RelayError
 from relayd.model import Usage
 from relayd.wire import sse
-from relayd.wire.chat import reply
+from relayd.wire.chat import media_stream, reply
 from relayd.wire.facts import objects, parsed
 from relayd.wire.head import Head
 from relayd.wire.passthrough import ENDS, EVERYTHING, Passthrough, string_bytes
@@ -129,8 +129,36 @@ class HidingChat(ChatPassthrough):
         return out
 
 
+class CompletionStream(ChatPassthrough):
+    """The observer of a legacy completion, whose chunks have a text and no delta."""
+
+    content: ClassVar[bytes] = b'"text":'
+    __slots__ = ()
+
+    def _text_bytes(self, value: dict[str, Any]) -> int:
+        return _texts(value)
+
+
+class HidingCompletion(HidingChat):
+    """The same, where only the relay asked for usage."""
+
+    content: ClassVar[bytes] = b'"text":'
+    __slots__ = ()
+
+    def _text_bytes(self, value: dict[str, Any]) -> int:
+        return _texts(value)
+
+
+def _texts(value: dict[str, Any]) -> int:
+    return sum(string_bytes(choice.get("text")) for choice in objects(value.get("choices")))
+
+
 def observer(head: Head) -> Passthrough:
     """A fresh observer for the stream that answers `head`."""
+    if head.asked is not None:
+        return media_stream.observer(head)
+    if head.target.verb == "completions":
+        return CompletionStream() if head.asked_usage else HidingCompletion()
     return ChatPassthrough() if head.asked_usage else HidingChat()
 
 

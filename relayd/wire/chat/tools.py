@@ -9,6 +9,7 @@ from relayd.wire.names import Names
 from relayd.wire.neutral import Custom, Function, Hosted, Request, Tool, ToolChoice
 from relayd.wire.parts import Document
 from relayd.wire.schemas import for_openai, takes_strict
+from relayd.wire.searches import search
 from relayd.wire.setting import Going
 
 SEARCH_OPTIONS: Final = "web_search_options"
@@ -38,8 +39,8 @@ class Tools:
         for tool in usable:
             if isinstance(tool, Hosted) and tool.at == SEARCH_OPTIONS and self._native:
                 document[SEARCH_OPTIONS] = tool.document
-            elif controls.searches(tool, going):
-                document[SEARCH_OPTIONS] = {}
+            elif isinstance(tool, Hosted) and controls.searches(tool, going):
+                document[SEARCH_OPTIONS] = search(tool, going)
             else:
                 tools.append(self._tool(tool))
         if self._older:

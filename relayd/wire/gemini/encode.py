@@ -14,14 +14,16 @@ from relayd.wire.neutral import (
     Output,
     Request,
     Sampling,
+    Shape,
     Tool,
     ToolChoice,
 )
 from relayd.wire.parts import Document
+from relayd.wire.pictures import sizes
+from relayd.wire.searches import search
 from relayd.wire.setting import Going, Written
 from relayd.wire.thinking import thought
 
-_LIMITS: Final = frozenset({"allowed_domains", "blocked_domains", "filters", "max_uses"})
 _MODES: Final = {"none": "NONE", "auto": "AUTO", "required": "ANY"}
 _TIERS: Final = frozenset({"standard", "flex", "priority"})
 
@@ -37,8 +39,7 @@ def encode(request: Request, going: Going) -> Written:
     if instruction:
         document["systemInstruction"] = {"parts": instruction}
     _declare(request, going, names, document)
-    _check_shape(request, going, document)
-    config = _config(request, going)
+    config = _config(request, going, _shape(request, going, document))
     if config:
         document["generationConfig"] = config
     if request.tier in _TIERS:
@@ -112,13 +113,19 @@ def _generation(sampling: Sampling, output: Output) -> Document:
         "maxOutputTokens": output.limit,
         "stopSequences": output.stop or None,
         "responseModalities": [each.upper() for each in output.modalities] or None,
-        "imageConfig": output.image,
+        "imageConfig": _image_config(output.image),
     }
     shape = output.shape
     if shape is not None:
         said["responseMimeType"] = "application/json"
         said |= {name: extra.value for name, extra in shape.extra.items()}
     return {name: value for name, value in said.items() if value is not None}
+
+
+def _image_config(said: Document | None) -> Document | None:
+    """What a client says of a picture. Google knows a size by its capital K alone."""
+    size = None if said is None else said.get("imageSize")
+    return said | {"imageSize": size.upper()} if said and isinstance(size, str) else said
 
 
 def _drawn(sampling: Sampling) -> Document:
@@ -149,7 +156,7 @@ def _declare(request: Request, going: Going, names: Names, document: Document) -
     found: list[Document] = [{"functionDeclarations": declared}] if declared else []
     found += [{"googleSearch": {}} for _ in hosted[:1]]
     for tool in hosted:
-        _lose_limits(tool, going)
+        search(tool, going)
     if found:
         document["tools"] = found
     choice = controls.chosen(request, going)
@@ -157,14 +164,6 @@ def _declare(request: Request, going: Going, names: Names, document: Document) -
         document["toolConfig"] = {"functionCallingConfig": _choice(choice, names)}
     if controls.one_call_at_a_time(request) and declared:
         going.losses.lose("drop", request.param("parallel"))
-
-
-def _lose_limits(tool: Hosted, going: Going) -> None:
-    """What bounds another format's web search bounds nothing at Google's."""
-    for name, value in tool.document.items():
-        if name in _LIMITS and value:
-            why = "the web search there has no such limit"
-            going.losses.lose("lenient", f"{tool.at}.{name}", why, code="unsupported_value")
 
 
 def _declared(tool: Tool, going: Going, names: Names) -> Document:
@@ -199,15 +198,22 @@ def _choice(choice: ToolChoice, names: Names) -> Document:
     return {"mode": mode} | ({"allowedFunctionNames": allowed} if mode != "NONE" else {})
 
 
-def _check_shape(request: Request, going: Going, document: Document) -> None:
-    if request.output.shape is None or going.can.schema_with_functions:
-        return
-    if any("functionDeclarations" in tool for tool in document.get("tools", ())):
+def _shape(request: Request, going: Going, document: Document) -> Shape | None:
+    """The shape of the answer. Older models know none beside functions; where a function has to be
+    called there is no answer that needs it: libraries ask for both, to be sure."""
+    shape = request.output.shape
+    functions = any("functionDeclarations" in tool for tool in document.get("tools", ()))
+    if shape is None or going.can.schema_with_functions or not functions:
+        return shape
+    calling = document.get("toolConfig", {}).get("functionCallingConfig", {})
+    if calling.get("mode") != "ANY":
         why = "this model cannot answer in JSON and call functions in one request"
         raise going.losses.refusal(request.param("shape"), why, code="unsupported_value")
+    going.losses.lose("drop", request.param("shape"))
+    return None
 
 
-def _config(request: Request, going: Going) -> Document:
+def _config(request: Request, going: Going, shape: Shape | None) -> Document:
     controls.verbosity(request, going)
     asked = request.output
     output = Output(
@@ -219,7 +225,9 @@ def _config(request: Request, going: Going) -> Document:
     if not sampling.logprobs:
         sampling.top_logprobs = None  # Google takes a number of them only where there are any
     config = _generation(sampling, output)
-    shape = asked.shape
+    if asked.picture is not None and asked.picture.width:
+        wanted = sizes.Pixels(asked.picture.width, asked.picture.height)
+        config["imageConfig"] = sizes.for_google(wanted, going.can)
     if shape is not None:
         config["responseMimeType"] = "application/json"
         if shape.schema is not None:

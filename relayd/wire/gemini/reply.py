@@ -2,8 +2,8 @@
 
 The prompt count includes the cached part, not the tool prompt; candidates exclude thoughts,
 except on some surfaces, where the total shows that they are included. Zeros are left out of the
-JSON, so a missing count of candidates is what the total leaves. Array-mode errors come as a
-one-element array.
+JSON, so a missing count of candidates is what the total leaves. Tokens of pictures that came out
+are at least one picture. Array-mode errors come as a one-element array.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def usage_of(value: object) -> Usage | None:
         out_image=out.get("IMAGE"),
         tool_prompt=tool,
         total_reported=total,
+        images=1 if out.get("IMAGE") else None,
     )
 
 
@@ -78,7 +79,19 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
     if value is None:
         return NOT_JSON
     usage = None if operation == "count_tokens" else usage_of(value.get("usageMetadata"))
+    if usage is not None and b'"inlineData"' in body:
+        usage.images = _pictures(value) or usage.images
     return ReplyFacts(usage, error_text(value.get("error")), True, text(value.get("responseId")))
+
+
+def _pictures(value: dict[str, Any]) -> int:
+    """How many pictures are in a reply, without those of its thoughts."""
+    contents = [section(each.get("content")) for each in objects(value.get("candidates"))]
+    parts = [part for content in contents for part in objects(content.get("parts"))]
+    kinds = [
+        text(section(p.get("inlineData")).get("mimeType")) for p in parts if not p.get("thought")
+    ]
+    return sum(kind.startswith("image/") for kind in kinds)
 
 
 def tail_usage(tail: bytes) -> Usage | None:

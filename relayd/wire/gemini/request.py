@@ -1,14 +1,16 @@
 """The head of a Gemini request: model, verb and streaming are in the path, the body is left alone.
 
-Two things are. Where the body repeats the model's name (batches, counts), it is renamed like the
-path. And turns of the role `system`, which Google refuses although published examples use it, are
-hoisted into `systemInstruction`, as slices of the very bytes that came. A request with no other
-turn has its role changed to `user` instead, because Google answers no request without contents.
+Three things are not. Where the body repeats the model's name (batches, counts), it is renamed like
+the path. A picture's size, which Google knows with a capital K only, gets one. And turns of the
+role `system`, which Google refuses although published examples use it, are hoisted into
+`systemInstruction`, as slices of the very bytes that came. A request with no other turn has its
+role changed to `user` instead, because Google answers no request without contents.
 """
 
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 from relayd.errors import BadCall
@@ -26,6 +28,9 @@ from relayd.wire.splice import Edit, Span
 
 _INSTRUCTION = ("systemInstruction", "system_instruction")
 _GENERATION = ("generation_config", "generationConfig")
+_IMAGE = ("imageConfig", "image_config")
+_SIZE = ("imageSize", "image_size")
+_SMALL = re.compile(r"[0-9]{1,2}k")
 _NESTED = ("generateContentRequest", "generate_content_request")
 
 
@@ -42,6 +47,7 @@ def read_head(body: bytes, target: Target) -> Head:
         if isinstance(wanted, dict):
             head.max_output = largest_count(wanted, "maxOutputTokens", "max_output_tokens")
             head.choices = largest_count(wanted, "candidateCount", "candidate_count") or 1
+            head.edits += _sizes(body, key, wanted)
     return head
 
 
@@ -75,6 +81,21 @@ def _models(body: bytes, at: int) -> list[Span]:
 def _rename(body: bytes, span: Span) -> Edit:
     prefixed = body.startswith(b'"models/', span.start)
     return Edit(span.start, span.end, prefix="models/" if prefixed else "")
+
+
+def _sizes(body: bytes, key: str, config: dict[str, Any]) -> tuple[Edit, ...]:
+    """The edits that give sizes of pictures, under `key`, their capital letter."""
+    edits: tuple[Edit, ...] = ()
+    for image in (name for name in _IMAGE if isinstance(config.get(name), dict)):
+        for size in _SIZE:
+            said = config[image].get(size)
+            if isinstance(said, str) and _SMALL.fullmatch(said):
+                at = splice.object_start(body)
+                for step in (key, image):
+                    at = splice.values(body, at, step)[-1].start
+                span = splice.values(body, at, size)[-1]
+                edits += (Edit(span.start, span.end, b'"%b"' % said.upper().encode()),)
+    return edits
 
 
 def _hoists(body: bytes, value: dict[str, Any], target: Target) -> tuple[Edit, ...]:

@@ -2,14 +2,15 @@
 
 What another provider wants back goes into an envelope, where clients of this format keep such
 things: the signature of a thinking block, or, where nothing was thought aloud, the data of a
-redacted one, right before the call or behind the text that it belongs to. Who did not ask for
-thinking sees none, because programs read the first block for the answer; what goes on with tools
-still has to bring the carriers back. Pictures and sound have no block here; a text says that they
-were there.
+redacted one, right before the call or behind the text that it belongs to, where more follows. Who
+did not ask for thinking sees none, because programs read the first block for the answer, or the
+last; what goes on with tools still has to bring the carriers back. Pictures and sound have no block
+here; a text says that they were there.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -65,21 +66,32 @@ class ReplyBlocks:
     def __repr__(self) -> str:
         return f"<ReplyBlocks native={self._native}>"
 
+    def of_all(self, parts: Iterable[Part]) -> list[Document]:
+        """The blocks of a whole message. Carriers behind a text go where nothing follows."""
+        content: list[Document] = []
+        owed: list[Document] = []
+        for part in parts:
+            blocks = self.of(part)
+            content += [*owed, *blocks] if blocks else []
+            owed = [*([] if blocks else owed), *self.behind(part)]
+        return content if content and content[-1]["type"] == "text" else content + owed
+
     def of(self, part: Part) -> list[Document]:
-        """The blocks that a whole part is; none for what cannot be told."""
+        """The blocks that a whole part is, without what stands `behind` it; none for what cannot be
+        told."""
         match part:
             case Text():
                 cited = self.cited(part)
                 block = text(part.text) | ({"citations": cited} if cited else {})
-                return ([block] if part.text or cited else []) + self.carried(part)
+                return [block] if part.text or cited else []
             case Refusal():
-                return ([text(part.text)] if part.text else []) + self.carried(part)
+                return [text(part.text)] if part.text else []
             case ToolCall():
                 return [*self.carried(part), self.call(part) | {"input": _input(part)}]
             case Reasoning():
-                return self._thought(part)
+                return [] if self._is_hidden(part) else self._thought(part)
             case Image() | Audio():
-                return [text(_instead(part)), *self.carried(part)]
+                return [text(_instead(part))]
             case Opaque() if part.format == "messages":
                 return [part.document]
         return []
@@ -89,6 +101,16 @@ class ReplyBlocks:
         own = {name: extra.value for name, extra in part.extra.items()} if self._native else {}
         call = {"type": "tool_use", "id": self._call_id(part), "name": part.name, "input": {}}
         return own | call
+
+    def behind(self, part: Part) -> list[Document]:
+        """The block for the carrier of a text or a medium, or of thinking that is not shown."""
+        if isinstance(part, Reasoning):
+            return self._thought(part) if self._is_hidden(part) else []
+        return self.carried(part) if isinstance(part, Text | Refusal | Image | Audio) else []
+
+    def _is_hidden(self, part: Reasoning) -> bool:
+        thought = [] if self._native else self._thought(part)
+        return bool(thought) and thought[0]["type"] == "redacted_thinking"
 
     def carried(self, part: Part) -> list[Document]:
         """The block for the carrier of a text or a call, which have no place for it."""

@@ -14,6 +14,7 @@ from relayd.wire.messages.content import Content
 from relayd.wire.names import Names
 from relayd.wire.neutral import Custom, Function, Hosted, Request, Shape, Tool, ToolChoice
 from relayd.wire.parts import Document, ToolCall
+from relayd.wire.searches import search
 from relayd.wire.setting import Going
 
 ANSWER: Final = "json_output"  # the tool whose input is the answer
@@ -127,7 +128,7 @@ class Tools:
             case Custom() if self._going.rules.wrap_custom:
                 document["input_schema"] = _wrapped(tool)
             case Hosted() if controls.searches(tool, self._going):
-                return dict(_WEB_SEARCH)
+                return _WEB_SEARCH | search(tool, self._going)
             case _:
                 why = "this model has no tools that take free text"
                 raise losses.refusal(tool.at, why, code="unsupported_value")

@@ -2,7 +2,8 @@
 
 One block at a time: what opens while another is open waits until that is closed. A text or a
 thinking block begins with its first word, so that none is ever empty; what does not grow is written
-when it is whole. `blocks` says what a part becomes, for streams and whole replies alike.
+when it is whole. A carrier behind a text is written only where more follows: programs take the last
+block for the answer. `blocks` says what a part becomes, for streams and whole replies alike.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class MessagesWriter:
         "_finish",
         "_gap",
         "_index",
+        "_last",
+        "_owed",
         "_part",
         "_refused",
         "_said",
@@ -96,6 +99,8 @@ class MessagesWriter:
         self._carrier: Carrier | None = None
         self._gap = ""  # before the next delta
         self._said: list[str] = []  # the free text of a call, which is told whole
+        self._last = ""  # the type of the last block
+        self._owed: list[Document] = []  # carriers that wait for something to follow
         # Of those that are not yet: by the hub's number, in the order in which they opened.
         self._waiting: dict[int, Events] = {}
         self._waits = 0  # bytes, about
@@ -147,6 +152,8 @@ class MessagesWriter:
         out = b""
         while self._current >= 0:  # nobody closed it
             out += self._close() + self._next()
+        if self._last != "text":
+            out += self._paid()
         blocks, finish = self._blocks, self._finish
         told: Document = {"delta": blocks.ended(finish, refused=self._refused)}
         told["usage"] = blocks.counted(self._usage, self._usage_rest)
@@ -172,18 +179,27 @@ class MessagesWriter:
             case Text() | Refusal() | Reasoning() | ToolCall():
                 return b""
         self._carrier = None
-        return self._whole(self._blocks.of(part))
+        out = self._whole(self._blocks.of(replace(part, carrier=None)))
+        self._owed += self._blocks.behind(part)
+        return out
+
+    def _paid(self) -> bytes:
+        """The carriers that waited."""
+        owed, self._owed = self._owed, []
+        return self._whole(owed)
 
     def _begin(self, block: Document) -> bytes:
         """Begin a block, and with it what all its deltas have in common."""
+        paid = self._paid()
         self._index += 1
         kind, member = _DELTAS[block["type"]]
         head = {"type": "content_block_delta", "index": self._index, "delta": {"type": kind}}
         before = orjson.dumps(head)[:-2] + b',"' + member.encode() + b'":'
         self._before = b"event: content_block_delta\ndata: " + before
-        return self._started(block)
+        return paid + self._started(block)
 
     def _started(self, block: Document) -> bytes:
+        self._last = block["type"]
         return _framed("content_block_start", {"index": self._index, "content_block": block})
 
     def _stopped(self) -> bytes:
@@ -191,7 +207,7 @@ class MessagesWriter:
 
     def _whole(self, blocks: list[Document]) -> bytes:
         """Blocks at once. Those that have deltas get what they say in one."""
-        out = b""
+        out = self._paid() if blocks else b""
         for block in blocks:
             if block["type"] == "text":
                 out += self._begin(text("")) + self._more(block["text"])
@@ -271,12 +287,17 @@ class MessagesWriter:
                 out, carrier = self._signed(self._blocks.sealed(carrier)), None
             out += self._stopped()
             self._before = b""
-            out += self._whole(self._blocks.carried(replace(part, carrier=carrier)))
+            part = replace(part, carrier=carrier)
+            if isinstance(part, ToolCall):
+                out += self._whole(self._blocks.carried(part))
+            self._owed += self._blocks.behind(part)
         elif isinstance(part, ToolCall):
             said = "".join(self._said)
             out = self._whole(self._blocks.of(replace(part, arguments=said, carrier=carrier)))
         elif carrier is not None:
-            out = self._whole(self._blocks.of(replace(part, carrier=carrier)))
+            part = replace(part, carrier=carrier)
+            out = self._whole(self._blocks.of(part))
+            self._owed += self._blocks.behind(part)
         self._current, self._part, self._carrier = -1, None, None
         self._gap, self._said = "", []
         return out
@@ -296,7 +317,7 @@ class MessagesWriter:
         self._start = start = folded.start or self._start
         choice = folded.choices[0] if folded.choices else Choice()
         refused = any(isinstance(part, Refusal) for part in choice.parts)
-        content = [block for part in choice.parts for block in self._blocks.of(part)]
+        content = self._blocks.of_all(choice.parts)
         finish = choice.finish or self._finish
         usage = self._blocks.used(folded.usage, start, folded.usage_rest)
         message = self._message(content, self._blocks.ended(finish, refused=refused), usage)

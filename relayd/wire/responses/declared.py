@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from relayd.wire import controls, schemas
 from relayd.wire.names import Names
-from relayd.wire.neutral import Custom, Function, Request, Shape, Tool
+from relayd.wire.neutral import Custom, Function, Hosted, Request, Shape, Tool
 from relayd.wire.parts import Document
 from relayd.wire.responses import settings
+from relayd.wire.searches import search
 from relayd.wire.setting import Going
 
 _NO_SCHEMA: Final[Document] = {"type": "object", "properties": {}}
@@ -77,8 +78,8 @@ class Declared:
         return {"type": kind, "name": self._names.there(name)}
 
     def _tool(self, tool: Tool) -> Document:
-        if controls.searches(tool, self._going):
-            return {"type": "web_search"}
+        if isinstance(tool, Hosted) and controls.searches(tool, self._going):
+            return {"type": "web_search"} | search(tool, self._going)
         group = tool.namespace.name if tool.namespace is not None else ""
         name = self._names.there(tool.name, group)
         about = {} if tool.description is None else {"description": tool.description}

@@ -62,6 +62,9 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
     value = parsed(body)
     if value is None:
         return NOT_JSON
+    if operation == "follow_up":  # a response that failed is a proper answer, as any other
+        failed = None if value.get("object") else error_text(value.get("error"))
+        return ReplyFacts(usage_of(value), failed, True, "")
     usage = usage_of(value) if operation == "generate" else None
     return ReplyFacts(usage, error_text(value.get("error")), True, text(value.get("id")))
 

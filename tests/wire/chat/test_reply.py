@@ -117,6 +117,7 @@ def test_usage_is_found_in_the_tail_of_a_reply_too_large_to_hold() -> None:
         (Refused("m"), 401, "invalid_request_error", "invalid_api_key"),
         (Refused("m", status=402, code="insufficient_quota"), 402, "insufficient_quota", None),
         (Refused("m", status=429, code="insufficient_quota"), 429, "insufficient_quota", None),
+        (BadCall("m", code="moderation_blocked"), 400, "image_generation_user_error", None),
         (Refused("m", status=404, code="model_not_found"), 404, "invalid_request_error", None),
         (Refused("m", status=429, code="rate_limit_exceeded"), 429, "rate_limit_error", None),
         (NoUpstream("m"), 503, "service_unavailable_error", None),

@@ -7,7 +7,7 @@ import pytest
 
 from relayd.errors import BadCall
 from relayd.wire.chat.request import read_head
-from relayd.wire.conversation import conversation_of, previous_of
+from relayd.wire.conversation import conversation_of
 from relayd.wire.head import outgoing
 from relayd.wire.paths import TAILS
 
@@ -100,7 +100,7 @@ def test_only_what_generates_belongs_to_a_conversation() -> None:
     assert conversation_of(read_head(body, CHAT)).startswith(b"opening=")
     assert conversation_of(read_head(body, TAILS["embeddings"])) == b""
     named = read_head(b'{"model":"a","stream":true,"session_id":"s"}', CHAT)
-    assert (conversation_of(named), previous_of(named)) == (b"session_id=s", "")
+    assert conversation_of(named) == b"session_id=s"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from relayd.errors import BrokenStream
 from relayd.model import Usage
+from relayd.wire.chat.request import read_head
 from relayd.wire.chat.stream import LONGEST_HELD, ChatPassthrough, HidingChat
+from relayd.wire.chat.stream import observer as stream_of
+from relayd.wire.paths import TAILS
 from tests.wire.cuts import cut, every_way, observer, places, run
 
 
@@ -264,3 +267,21 @@ def test_events_that_came_in_one_read_are_estimated_alike() -> None:
         for _ in range(20):
             apart.feed(chunk("a"))
     assert apart.estimate_output() == together.estimate_output() == 200
+
+
+def completion(text: str, finish: str | None = None) -> bytes:
+    choice = {"text": text, "index": 0, "logprobs": None, "finish_reason": finish}
+    return data({"id": "cmpl-1", "object": "text_completion", "choices": [choice]})
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_legacy_completion_is_measured_by_its_texts(asked: bool) -> None:
+    options = b',"stream_options":{"include_usage":true}' if asked else b""
+    body = b'{"model":"m","prompt":"a","stream":true%b}' % options
+    watch = stream_of(read_head(body, TAILS["completions"]))
+    pieces = [completion("word") for _ in range(50)]
+
+    assert run(watch, pieces) == b"".join(pieces)
+    assert not watch.complete and watch.estimate_output() == 50
+    assert run(watch, [completion("", "stop"), ALONE, DONE]).count(b'"usage"') == int(asked)
+    assert watch.complete and watch.usage == READ

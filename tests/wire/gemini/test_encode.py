@@ -21,6 +21,7 @@ from relayd.wire.neutral import (
     Message,
     Namespace,
     Output,
+    Picture,
     Request,
     Sampling,
     Shape,
@@ -128,7 +129,7 @@ def test_the_limits_of_a_search_are_not_forgotten(name: str, value: Any) -> None
     bounded = replace(SEARCH, document={"type": "web_search", name: value, "filters_": 1})
     with pytest.raises(CannotTranslate) as refused:
         declared(bounded, rules=mapped)
-    assert refused.value.param == f"{SEARCH.at}.{name}"
+    assert str(refused.value.param).startswith(f"{SEARCH.at}.{name}")
     assert declared(bounded, rules=mapped, lenient=True) == [{"googleSearch": {}}]
     unbounded = replace(SEARCH, document={name: type(value)()})
     assert declared(unbounded, rules=mapped) == [{"googleSearch": {}}]
@@ -252,6 +253,17 @@ def test_json_beside_functions_is_refused_on_old_models() -> None:
         assert written(alone, old)
     search = asking(tools=[SEARCH], output=shaped)
     assert written(search, old, rules=Rules(map_search=True))
+
+
+def test_json_beside_a_function_that_must_be_called_is_left_out_on_old_models() -> None:
+    """Instructor asks for both, with the same schema."""
+    old = replace(UNKNOWN, schema_with_functions=False)
+    must = ToolChoice("required", names=("f",))
+    request = asking(tools=[F], tool_choice=must, output=Output(shape=Shape("json")))
+    document = written(request, old)
+    assert document["toolConfig"]["functionCallingConfig"]["mode"] == "ANY"
+    assert "generationConfig" not in document
+    assert written(request)["generationConfig"] == {"responseMimeType": "application/json"}
 
 
 LEVELS = replace(UNKNOWN, thinking=("level",), efforts=("low", "medium", "high"))
@@ -475,3 +487,21 @@ def test_a_count_of_others_is_of_the_contents_or_of_all() -> None:
             "serviceTier": "flex",
         }
     }
+
+
+def test_a_picture_is_asked_for_by_its_size() -> None:
+    wanted = Output(modalities=["text", "image"], picture=Picture(1, False, 2048, 1152))
+    assert configured(output=wanted) == {
+        "responseModalities": ["TEXT", "IMAGE"],
+        "imageConfig": {"aspectRatio": "16:9", "imageSize": "2K"},
+    }
+    any_size = Output(modalities=["text", "image"], picture=Picture())
+    assert configured(output=any_size) == {"responseModalities": ["TEXT", "IMAGE"]}
+
+
+@pytest.mark.parametrize(("size", "there"), [("2k", "2K"), ("512", "512"), (7, 7), (None, None)])
+def test_a_pictures_size_has_a_capital_letter(size: object, there: object) -> None:
+    config = {"imageConfig": {"aspectRatio": "1:1", "imageSize": size}}
+    body = {"contents": [{"parts": [{"text": "A cat"}]}], "generationConfig": config}
+    found = encode(decode(body, ASKED), going()).document["generationConfig"]["imageConfig"]
+    assert found == {"aspectRatio": "1:1", "imageSize": there}

@@ -23,7 +23,8 @@ from relayd.wire.events import (
     Start,
     fold,
 )
-from relayd.wire.gemini.reader import COUNTED_EVERY, FAULTS, REASONS, GeminiReader
+from relayd.wire.gemini.reader import COUNTED_EVERY, GeminiReader
+from relayd.wire.gemini.reasons import FAULTS, REASONS
 from relayd.wire.parts import Carrier, Image, Opaque, Part, Reasoning, Text, ToolCall
 
 PNG = "iVBORw0KGgo="

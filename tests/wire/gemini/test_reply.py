@@ -45,6 +45,7 @@ def modality(name: str, count: int) -> dict[str, object]:
                 out_image=5,
                 tool_prompt=5,
                 total_reported=133,
+                images=1,
             ),
         ),
         # Some surfaces count the thoughts as candidates: the total tells.
@@ -135,3 +136,29 @@ def test_retry_advice_is_a_detail() -> None:
         "@type": "type.googleapis.com/google.rpc.RetryInfo",
         "retryDelay": "2s",
     }
+
+
+def test_pictures_that_came_out_are_counted() -> None:
+    drawn = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
+    sound = {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}}
+    parts = [{"text": "Here:"}, drawn, {**drawn, "thought": True}, sound, drawn]
+    details = [{"modality": "IMAGE", "tokenCount": 2580}]
+    counts = {
+        "promptTokenCount": 3,
+        "candidatesTokenCount": 2580,
+        "candidatesTokensDetails": details,
+    }
+    reply_ = {"candidates": [{"content": {"parts": parts}}], "usageMetadata": counts}
+
+    usage = reply.reply_usage(orjson.dumps(reply_), "generate").usage
+    assert usage is not None and (usage.images, usage.out_image) == (2, 2580)
+    # Of a reply too large to hold, or a stream, only the tokens tell: at least one came.
+    tail = b'"x"}],"usageMetadata":' + orjson.dumps(counts) + b"}"
+    last = reply.tail_usage(tail)
+    assert last is not None and last.images == 1
+    spoken = {
+        "candidates": [{"content": {"parts": [sound]}}],
+        "usageMetadata": {"totalTokenCount": 9},
+    }
+    none = reply.reply_usage(orjson.dumps(spoken), "generate").usage
+    assert none is not None and none.images is None

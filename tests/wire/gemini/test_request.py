@@ -159,3 +159,48 @@ def test_only_what_generates_belongs_to_a_conversation() -> None:
 def test_the_output_that_is_asked_for_is_known(body: bytes, most: int | None, choices: int) -> None:
     head = read_head(body, Target("gemini", "generate", "m", False))
     assert (head.max_output, head.choices) == (most, choices)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            b'{"generationConfig" : {"imageConfig":{"aspectRatio":"1:1", "imageSize" : "2k"}}}',
+            b'{"generationConfig" : {"imageConfig":{"aspectRatio":"1:1", "imageSize" : "2K"}}}',
+        ),
+        (
+            b'{"generation_config":{"image_config":{"image_size":"4k"}}}',
+            b'{"generation_config":{"image_config":{"image_size":"4K"}}}',
+        ),
+        (
+            b'{"generationConfig":{"image_config":{"imageSize":"1k"},"imageConfig":{"a":"1k"}}}',
+            b'{"generationConfig":{"image_config":{"imageSize":"1K"},"imageConfig":{"a":"1k"}}}',
+        ),
+        (
+            b'{"contents":[%b,%b],"generationConfig":{"imageConfig":{"imageSize":"2k"}}}' % (S, U),
+            b'{"systemInstruction":{"parts":[{"text":"s"}]},"contents":[%b],'
+            b'"generationConfig":{"imageConfig":{"imageSize":"2K"}}}' % U,
+        ),
+    ],
+)
+def test_a_pictures_size_has_a_capital_letter_and_every_other_byte_is_kept(
+    body: bytes, expected: bytes
+) -> None:
+    """wire-formats, trap 158"""
+    assert sent(body) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        b"null",
+        b'{"imageConfig":"2k"}',
+        b'{"imageConfig":{"imageSize":2}}',
+        b'{"imageConfig":{"imageSize":"2K"}}',
+        b'{"imageConfig":{"imageSize":"512"}}',
+        b'{"imageConfig":{"imageSize":"look"}}',
+    ],
+)
+def test_any_other_size_is_as_it_was(config: bytes) -> None:
+    body = b'{"generationConfig":%b}' % config
+    assert outgoing(read_head(body, target()), "up")[0] is body

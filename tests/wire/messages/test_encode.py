@@ -121,7 +121,6 @@ def test_temperature_one_is_accepted_and_the_version_fits() -> None:
         ({"sampling": Sampling(n=2)}, "n"),
         ({"sampling": Sampling(logprobs=True)}, "logprobs"),
         ({"output": Output(modalities=["audio"])}, "modalities"),
-        ({"output": Output(verbosity="low")}, "verbosity"),
         ({"output": Output(limit=0)}, "output.limit"),
         ({"caching": Caching(named="cachedContents/1")}, "caching.named"),
         ({"extra": {"hologram": Extra(1, "lenient")}}, "hologram"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -428,12 +429,44 @@ def test_a_carrier_that_comes_late_stands_behind_its_call() -> None:
     assert (made["type"], block["type"]) == ("tool_use", "redacted_thinking")
 
 
-@pytest.mark.parametrize("part", [Text(""), Refusal(""), Text("", carrier=SIGNATURE)])
+CARRYING = pytest.mark.parametrize("part", [Text(""), Refusal(""), Text("", carrier=SIGNATURE)])
+
+
+def sealed_text(part: Any, *said: str) -> Events:
+    return [Open(0, part), *(Delta(0, each) for each in said), Seal(0, SIGNATURE), Close(0)]
+
+
+@CARRYING
 @pytest.mark.parametrize("said", [["Hi"], []])
-def test_the_carrier_of_a_text_stands_behind_it(part: Any, said: list[str]) -> None:
-    found = both(Open(0, part), *(Delta(0, each) for each in said), Seal(0, SIGNATURE), Close(0))
+def test_the_carrier_of_a_text_stands_behind_it_where_more_follows(
+    part: Any, said: list[str]
+) -> None:
     data = {"type": "redacted_thinking", "data": envelope.wrap(SIGNATURE, SCOPE)}
-    assert found == [*({"type": "text", "text": each} for each in said), data]
+    [*told, last] = both(*sealed_text(part, *said), *call(1, "{}"))
+    assert told == [*({"type": "text", "text": each} for each in said), data]
+    assert last["type"] == "tool_use"
+
+
+@CARRYING
+def test_the_carrier_of_the_last_text_is_not_told(part: Any) -> None:
+    """Claude Code shows the last block of a message: behind the answer it would show nothing."""
+    kinds: tuple[Text | Reasoning, ...] = (Text(""), Reasoning([]))
+    for kind in kinds:  # as Google writes it: behind the text, by itself
+        empty: Events = [Open(1, replace(kind, carrier=SIGNATURE)), Close(1)]
+        assert both(*sealed_text(part, "Hi"), *empty) == [{"type": "text", "text": "Hi"}]
+    shown = Image(mime="image/png", carrier=SIGNATURE)
+    assert both(Open(0, shown), Close(0)) == [{"type": "text", "text": "[picture: image/png]"}]
+
+
+def test_a_carrier_behind_a_call_is_told() -> None:
+    late: Events = [Open(1, Reasoning([], carrier=SIGNATURE)), Close(1)]
+    [made, block] = both(*call(0, "{}"), *late)
+    assert (made["type"], block["type"]) == ("tool_use", "redacted_thinking")
+
+
+def test_a_message_with_nothing_but_the_carrier_of_a_text_tells_it() -> None:
+    data = {"type": "redacted_thinking", "data": envelope.wrap(SIGNATURE, SCOPE)}
+    assert both(*sealed_text(Text(""))) == [data]
 
 
 def test_ids_that_the_format_does_not_take_become_ones_that_it_takes() -> None:

@@ -106,3 +106,13 @@ def test_an_error_has_its_type_and_the_request_id(exc: RelayError, status: int, 
     body = orjson.loads(worded.body)
     assert (worded.status, body["error"]["type"]) == (status, kind)
     assert (body["error"]["message"], body["request_id"]) == ("m", "req-1")
+
+
+@pytest.mark.parametrize("error", [None, {"code": "server_error", "message": "it failed"}])
+def test_a_response_that_is_asked_for_is_an_answer_even_where_it_failed(error: object) -> None:
+    value = {"id": "resp_1", "object": "response", "error": error, "usage": {"output_tokens": 1}}
+    facts = reply.reply_usage(orjson.dumps(value), "follow_up")
+    assert facts.error is None
+    assert facts.usage is not None and facts.usage.out_total == 1
+    refused = reply.reply_usage(b'{"error": {"message": "no"}}', "follow_up")
+    assert refused.error == "no"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayd.errors import BadCall
-from relayd.wire.conversation import conversation_of, previous_of
+from relayd.wire.conversation import conversation_of
 from relayd.wire.head import outgoing
 from relayd.wire.paths import TAILS
 from relayd.wire.responses.request import read_head
@@ -31,14 +31,8 @@ def test_a_request_without_model_is_refused() -> None:
 def test_only_what_generates_belongs_to_a_conversation() -> None:
     body = b'{"model":"a","prompt_cache_key":"k","conversation":"c"}'
     head = read_head(body, TAILS["responses"])
-    assert (conversation_of(head), previous_of(head)) == (b"prompt_cache_key=k", "c")
+    assert conversation_of(head) == b"prompt_cache_key=k"
     assert conversation_of(read_head(body, TAILS["responses/input_tokens"])) == b""
-
-
-def test_a_count_needs_the_account_that_has_the_previous_response_too() -> None:
-    body = b'{"model":"a","previous_response_id":"resp_1"}'
-    for tail in ("responses", "responses/input_tokens"):
-        assert previous_of(read_head(body, TAILS[tail])) == "resp_1"
 
 
 def test_the_output_that_is_asked_for_is_known() -> None:

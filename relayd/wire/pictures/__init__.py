@@ -1,0 +1,1 @@
+"""Pictures on request: OpenAI's image endpoints, to and from the hub."""
