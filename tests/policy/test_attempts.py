@@ -434,3 +434,9 @@ def test_who_is_passed_over_is_neither_raced_nor_repeated() -> None:
     rest = fail(attempts, second, status(500))
     assert rest is not None and rest > 0  # the same once more: nobody else has words for it
     assert attempts.next(NOW).spec.name == "b"
+
+
+def test_the_models_that_may_answer_instead_are_named() -> None:
+    pools = pools_of(upstream("a", "m", "n"))
+    assert attempts_of(pools, "m", "n").fallbacks == ["n"]
+    assert attempts_of(pools, "m").fallbacks == []

@@ -39,6 +39,7 @@ from relayd.wire.transcode import (
     MOST_BRACKETS,
     MOST_VALUES,
     Transcode,
+    estimated_output,
     events_in,
     may_be_read,
     rewritten,
@@ -471,3 +472,8 @@ def test_a_whole_reply_that_is_nested_too_deep_is_refused_in_a_stream_as_well() 
     for give in (whole, streamed, rewritten):
         with pytest.raises(BadReply, match="nested too deep"):
             give(deep, SimpleReader(), SimpleWriter(), None)
+
+
+def test_without_usage_a_whole_reply_is_measured_by_its_text() -> None:
+    document: Document = {"text": "x" * 400}
+    assert estimated_output(document, SimpleReader()) == 100

@@ -130,3 +130,9 @@ def test_the_output_that_is_asked_for_is_known(
 def test_an_embedding_has_no_output() -> None:
     head = read_head(b'{"model":"a","max_tokens":5,"n":3}', TAILS["embeddings"])
     assert (head.max_output, head.choices) == (None, 1)
+
+
+def test_requests_for_pictures_and_sound_are_read_by_their_own_rules() -> None:
+    body = b'{"model":"draws","prompt":"a lighthouse","n":3}'
+    head = read_head(body, TAILS["images/generations"])
+    assert (head.model, head.choices, head.stream) == ("draws", 3, False)
