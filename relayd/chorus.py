@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from relayd.errors import BadReply, RelayError
+from relayd.errors import BadReply
 from relayd.forward import Exchange
 from relayd.model import KeyLimits
-from relayd.nobody import NO_CLIENT
-from relayd.sides import RawHeaders, UpstreamSide
+from relayd.nobody import NO_CLIENT, NoOwner
+from relayd.sides import UpstreamSide
 from relayd.tasks import child
 from relayd.watch import Watch
 
@@ -95,17 +95,9 @@ def _heard(task: asyncio.Task[Exchange]) -> None:
         task.exception()
 
 
-class _Alone:
-    """Owns an exchange that nobody races with, and that never streams."""
-
-    def connected(self) -> None:
-        """The attempt's own exchange tells the lease."""
+class _Alone(NoOwner):
+    """Owns an exchange that nobody races with, and that never streams; the attempt's own exchange
+    tells the lease."""
 
     def claim(self, status: int) -> bool:
         return True
-
-    def stream_headers(self, headers: RawHeaders) -> RawHeaders:
-        return headers
-
-    def first_error(self, data: bytes) -> RelayError | None:
-        return None

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from relayd.alerting import FORMS, KINDS, AlertRules, Kind, Webhook
 from relayd.config_keys import NAME, WRONG_NAME
-from relayd.config_values import Hidden, Reader, fields, is_one_of, number, seconds
+from relayd.config_values import Hidden, Reader, fields, is_one_of, number, seconds, web_address
 from relayd.config_yaml import Place, Wrong
 from relayd.model import Secret
 from relayd.money import DOLLAR, pico
@@ -23,15 +22,7 @@ USUAL = AlertRules()
 
 def _url(text: str) -> Secret:
     """An http or https address; no message quotes it."""
-    text = text.strip()
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not text.isascii() or not text.isprintable() or " " in text:
-        raise Wrong("is not an address such as https://hooks.example/...")
-    return Secret(text)
+    return Secret(web_address(text, "https://hooks.example/..."))
 
 
 def _webhooks(place: Place) -> tuple[Webhook, ...]:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from relayd.config_edits import headers
-from relayd.config_values import Reader, fields, number
+from relayd.config_values import Reader, fields, number, web_address
 from relayd.config_yaml import Place, Wrong
 from relayd.model import Secret
 from relayd.tracing import TracingTerms
@@ -32,16 +32,10 @@ def is_installed() -> bool:
 
 
 def _endpoint(place: Place) -> str:
-    text = place.text().strip()
-    if not text:
+    if not place.text().strip():
         return ""
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good or not text.isascii() or not text.isprintable() or " " in text:
-        raise Wrong("is not an address such as http://localhost:4318/v1/traces")
+    text = web_address(place.text(), "http://localhost:4318/v1/traces")
+    parts = urlsplit(text)
     if parts.username or parts.password:
         raise Wrong("must not hold a password: what a receiver wants goes into `headers`")
     return text

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 from relayd.config_yaml import Place, Wrong, glimpse, unknown
 from relayd.model import Secret
@@ -225,6 +226,20 @@ def _token(text: str) -> Secret:
 secret = Hidden(_secret)
 # One that we make up ourselves, and that opens something here.
 token = Hidden(_token)
+
+
+def web_address(text: str, example: str) -> str:
+    """An http or https address, without the white space around it. Raises Wrong, which names the
+    example and never what was written: addresses hold tokens."""
+    text = text.strip()
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not text.isascii() or not text.isprintable() or " " in text:
+        raise Wrong(f"is not an address such as {example}")
+    return text
 
 
 def readers_of(record_type: type[Any]) -> dict[str, Reader]:

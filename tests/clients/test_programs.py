@@ -15,7 +15,7 @@ from relayd import clients
 from relayd.demo.routes import Request
 from relayd.demo.script import Send
 from relayd.model import FormatName
-from tests.clients.matrix import FORMATS, Cell, Told, cells, judge
+from tests.clients.matrix import FORMATS, Case, Cell, Told, cells, judge
 from tests.demo.serving import generate
 
 TASK = "word-1"
@@ -123,8 +123,8 @@ def test_the_matrix_has_every_square_once() -> None:
         ("error", Told(status=500, trouble="Oh"), "raised 500"),
     ],
 )
-def test_the_judge_sees_what_is_wrong(case: str, told: Told, problem: str) -> None:
-    cell = Cell("python", "chat", "chat", case, False)  # type: ignore[arg-type]  # one of CASES
+def test_the_judge_sees_what_is_wrong(case: Case, told: Told, problem: str) -> None:
+    cell = Cell("python", "chat", "chat", case, False)
     request = Request("POST", "/v1/chat/completions", {}, b"{}")
     assert problem in judge(cell, told, [request])
     assert "asked at" in judge(cell, told, [request._replace(path="/v1/messages")])

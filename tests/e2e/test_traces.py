@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import orjson
@@ -44,13 +44,18 @@ def ask(relay: Running, model: str, *, stream: bool = False, **headers: str) -> 
     return relay.ask("/v1/chat/completions", orjson.dumps(body), headers).status
 
 
-def traced(folder: Path, provider: Serving, *requests: dict[str, object]) -> Collector:
+def followed(relay: Running) -> int:
+    """A request of a client that traces as well."""
+    return ask(relay, "demo", traceparent=PARENT)
+
+
+def traced(folder: Path, provider: Serving, *requests: Callable[[Running], int]) -> Collector:
     """What a receiver has after a daemon served these requests, and ended."""
     with collector() as kept:
         relay = Running(folder, CONFIG.format(collector=kept.url, url=provider.url))
         try:
             for request in requests:
-                ask(relay, **request)  # type: ignore[arg-type]  # by name, as the tests write them
+                request(relay)
         finally:
             relay.stop()
     assert b"nobody else may see" not in kept.raw
@@ -59,7 +64,7 @@ def traced(folder: Path, provider: Serving, *requests: dict[str, object]) -> Col
 
 
 def test_each_attempt_is_a_span_within_the_requests(tmp_path: Path, provider: Serving) -> None:
-    kept = traced(tmp_path, provider, {"model": "demo", "traceparent": PARENT})
+    kept = traced(tmp_path, provider, followed)
     [server] = [span for span in kept.spans if span.kind == 2]
     first, second = [span for span in kept.spans if span.kind == 3]
     assert {span.trace_id for span in kept.spans} == {TRACE}
@@ -75,14 +80,19 @@ def test_each_attempt_is_a_span_within_the_requests(tmp_path: Path, provider: Se
 def test_each_upstream_is_told_which_attempt_it_works_for(
     tmp_path: Path, provider: Serving
 ) -> None:
-    kept = traced(tmp_path, provider, {"model": "demo", "traceparent": PARENT})
+    kept = traced(tmp_path, provider, followed)
     told = [request.headers["traceparent"] for request in provider.provider.seen]
     spans = [span.span_id for span in kept.spans if span.kind == 3]
     assert told == [f"00-{TRACE}-{span}-01" for span in spans]
 
 
 def test_streams_and_refusals_are_traced_too(tmp_path: Path, provider: Serving) -> None:
-    kept = traced(tmp_path, provider, {"model": "demo", "stream": True}, {"model": "unknown"})
+    kept = traced(
+        tmp_path,
+        provider,
+        lambda relay: ask(relay, "demo", stream=True),
+        lambda relay: ask(relay, "unknown"),
+    )
     stream, refused = [span for span in kept.spans if span.kind == 2]
     assert stream.attributes["gen_ai.request.stream"] is True
     assert isinstance(stream.attributes["gen_ai.response.time_to_first_chunk"], float)

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from relayd.model import Entry
 from tests.support.raw_client import RawClient, Reply
@@ -58,7 +59,7 @@ class Talk:
         self._opening = connect(
             f"ws://{host}:{port}/v1/realtime?model={model}{query}",
             additional_headers={**auth, **(headers or {})},
-            subprotocols=list(protocols) or None,  # type: ignore[arg-type]  # it wants a NewType
+            subprotocols=[Subprotocol(each) for each in protocols] or None,
             max_size=None,
             open_timeout=PATIENCE,
             ping_interval=None,
