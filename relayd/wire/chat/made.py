@@ -11,10 +11,10 @@ from typing import Any
 
 from relayd.model import Operation, Usage
 from relayd.wire import lengths
-from relayd.wire.facts import error_text, first_tokens, parsed, section, text, tokens, uncached
+from relayd.wire.consumed import milliseconds, usage_of
+from relayd.wire.facts import error_text, first_tokens, parsed, section, text, tokens
 from relayd.wire.head import ReplyFacts
 
-_LONGEST = 10**7  # seconds of audio; more is garbage
 _NO_PICTURE = "there is no picture in the reply"
 
 
@@ -35,34 +35,6 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
     return ReplyFacts(usage, error, True, text(value.get("id")))
 
 
-def usage_of(value: object) -> Usage | None:
-    """The normal form of such a `usage` object; None when it counts nothing. Hosts that know only
-    chat's names for the same counts are understood as well."""
-    raw = section(value)
-    length = _milliseconds(raw.get("seconds"))
-    into = first_tokens(raw.get("input_tokens"), raw.get("prompt_tokens"))
-    out = first_tokens(raw.get("output_tokens"), raw.get("completion_tokens"))
-    total = tokens(raw.get("total_tokens"))
-    if into is None and out is None:
-        into = total
-    if into is None and out is None:
-        return None if length is None else Usage(audio_ms=length)
-    ins = _details(raw, "input_token_details", "input_tokens_details", "prompt_tokens_details")
-    outs = _details(raw, "output_token_details", "output_tokens_details")
-    read = tokens(ins.get("cached_tokens"))
-    return Usage(
-        in_uncached=uncached(into, read, None),
-        cache_read=read,
-        out_total=out,
-        in_audio=tokens(ins.get("audio_tokens")),
-        in_image=tokens(ins.get("image_tokens")),
-        out_audio=tokens(outs.get("audio_tokens")),
-        out_image=tokens(outs.get("image_tokens")),
-        total_reported=total,
-        audio_ms=length,
-    )
-
-
 def drawn(usage: Usage | None, count: int) -> Usage:
     """The usage of so many pictures. All output is pictures unless the details say otherwise."""
     usage = usage or Usage()
@@ -79,17 +51,6 @@ def spoken(usage: Usage | None) -> Usage | None:
     return usage
 
 
-def _details(raw: dict[str, Any], *names: str) -> dict[str, Any]:
-    return next((raw[name] for name in names if isinstance(raw.get(name), dict)), {})
-
-
-def _milliseconds(seconds: object) -> int | None:
-    """Whole milliseconds of a length in seconds, rounded up; None for what is none."""
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        return None
-    return int(-(-seconds * 1000 // 1)) if 0 <= seconds <= _LONGEST else None
-
-
 def _of_pictures(
     value: dict[str, Any], usage: Usage | None, error: str | None
 ) -> tuple[Usage | None, str | None]:
@@ -102,7 +63,7 @@ def _of_pictures(
 
 def _of_transcript(value: dict[str, Any], usage: Usage | None) -> Usage | None:
     """With the length that the verbose form tells, where the usage does not."""
-    length = _milliseconds(value.get("duration"))
+    length = milliseconds(value.get("duration"))
     if length is None or (usage is not None and usage.audio_ms is not None):
         return usage
     usage = usage or Usage()

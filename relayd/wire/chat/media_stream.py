@@ -14,7 +14,7 @@ import orjson
 
 from relayd.errors import RelayError
 from relayd.model import Usage
-from relayd.wire import sse
+from relayd.wire import consumed, sse
 from relayd.wire.chat import made, reply
 from relayd.wire.facts import objects, parsed, text
 from relayd.wire.head import Head
@@ -47,7 +47,7 @@ class MediaStream(Passthrough):
 
     def _progress(self, kind: str, value: dict[str, Any]) -> None:
         if kind.endswith(".done") and not self.complete:
-            self._counted = made.usage_of(value.get("usage"))
+            self._counted = consumed.usage_of(value.get("usage"))
             self.complete = True
 
     def _needles_for(self, data: bytes) -> tuple[bytes, ...]:
@@ -99,7 +99,7 @@ class PictureStream(MediaStream):
             self._under_way = 1
         elif kind.endswith(".completed"):
             self._finished, self._under_way = self._finished + 1, 0
-            usage = made.usage_of(value.get("usage"))
+            usage = consumed.usage_of(value.get("usage"))
             self._counted = added_up((self._counted, usage))
             self.complete = self._finished >= self._wanted
 

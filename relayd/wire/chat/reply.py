@@ -11,7 +11,7 @@ import orjson
 
 from relayd.errors import BadStatus, RelayError
 from relayd.model import Operation, Usage
-from relayd.wire import embeddings
+from relayd.wire import consumed, embeddings
 from relayd.wire.chat import made, media
 from relayd.wire.facts import (
     error_text,
@@ -95,7 +95,7 @@ def tail_usage(tail: bytes) -> Usage | None:
     raw = last_object(tail, "usage")
     if "completion_tokens" in raw:
         return usage_of(raw)
-    return made.usage_of(raw) if "input_tokens" in raw else embeddings.usage_of(raw)
+    return consumed.usage_of(raw) if "input_tokens" in raw else embeddings.usage_of(raw)
 
 
 def status_of(exc: RelayError) -> int:

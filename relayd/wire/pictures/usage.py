@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from relayd.model import Usage
-from relayd.wire.facts import section, tokens, uncached
+from relayd.wire import consumed
 from relayd.wire.parts import Document
 
 _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "server_tools")
@@ -18,22 +18,10 @@ _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "server_t
 
 def usage_of(value: object) -> Usage | None:
     """The normal form of a `usage` object; None when it counts nothing."""
-    raw = section(value)
-    into, out = tokens(raw.get("input_tokens")), tokens(raw.get("output_tokens"))
-    total = tokens(raw.get("total_tokens"))
-    if into is None and out is None and total is None:
-        return None
-    in_details = section(raw.get("input_tokens_details"))
-    out_details = section(raw.get("output_tokens_details"))
-    drawn, read = tokens(out_details.get("image_tokens")), tokens(in_details.get("cached_tokens"))
-    return Usage(
-        in_uncached=uncached(into, read, None),
-        cache_read=read,
-        out_total=out,
-        in_image=tokens(in_details.get("image_tokens")),
-        out_image=out if drawn is None else drawn,
-        total_reported=total,
-    )
+    usage = consumed.usage_of(value)
+    if usage is not None and usage.out_image is None:
+        usage.out_image = usage.out_total
+    return usage
 
 
 def usage_document(usage: Usage) -> Document:

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from relayd.model import Operation, Usage
-from relayd.wire.chat.made import spoken, usage_of
+from relayd.wire.chat.made import spoken
 from relayd.wire.chat.reply import reply_usage, tail_usage
 from relayd.wire.head import ReplyFacts
 
@@ -125,13 +125,6 @@ def test_all_output_of_speech_is_audio_unless_it_says_otherwise() -> None:
     assert spoken(None) is None
     assert spoken(Usage(out_total=5)) == Usage(out_total=5, out_audio=5)
     assert spoken(Usage(out_total=5, out_audio=3)) == Usage(out_total=5, out_audio=3)
-
-
-def test_names_of_other_hosts_are_understood() -> None:
-    assert usage_of({"prompt_tokens": 3, "completion_tokens": 4}) == Usage(
-        in_uncached=3, out_total=4
-    )
-    assert usage_of(None) is None
 
 
 def test_the_usage_at_the_end_of_a_large_reply_is_found() -> None:

@@ -46,7 +46,7 @@ def test_what_counts_nothing_is_no_usage(raw: object) -> None:
 
 
 def test_a_total_alone_is_one() -> None:
-    assert usage_of({"total_tokens": 9}) == Usage(total_reported=9)
+    assert usage_of({"total_tokens": 9}) == Usage(in_uncached=9, total_reported=9)
 
 
 def test_parts_are_never_more_than_the_whole() -> None:
