@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from relayd.accounts import Account, Caps, Group, Key, Limits
+from relayd.daemon.process import tame_collector
 from relayd.ledger.journal import Journal, journal_directory
 from relayd.ledger.lines import Opening
 from relayd.ledger.writer import LedgerWriter
@@ -40,7 +41,6 @@ from relayd.policy.calendar import Calendar
 from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Directory
 from relayd.policy.prices import Price, PriceBook, Rates, charged
-from relayd.process import tame_collector
 
 GOAL = 40.0  # microseconds
 BATCH = 1000

@@ -30,8 +30,8 @@ from benchmarks.measures import chunks
 from benchmarks.processes import NotStarted, raise_file_limit
 from benchmarks.servers import Server, start_mock, start_relay
 from benchmarks.stage import LOAD_CORE, RELAY_CORE, Goal, Section, median
+from relayd.daemon.process import tame_collector
 from relayd.model import FormatName
-from relayd.process import tame_collector
 from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
 from relayd.wire.neutral import Request

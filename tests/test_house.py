@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from relayd import accounts, config, model, routing
+from relayd import accounts, model, routing
+from relayd.config import config
 from relayd.wire import setting
 
 ROOT = Path(__file__).parents[1]
@@ -27,41 +28,45 @@ LONGEST_FUNCTION = 60
 LONGEST_FILE = 400
 MOST_PARAMETERS = 5
 
+TRANSCRIPTS = "told by transcripts: tests/relay/test_relay*.py"
+
 # Modules, or folders of them, without a test file of their own name, each with the reason.
 TESTED_ELSEWHERE = {
-    "relayd/cli_": "the commands are run as commands, in tests/cli and tests/e2e",
+    "relayd/cli/": "the commands are run as commands, in tests/cli and tests/e2e",
     "relayd/store/": "one contract suite for every backend, tests/store/test_contract.py",
     "relayd/accounts.py": "records without behaviour",
     "relayd/alerting.py": "records without behaviour",
     "relayd/capture_terms.py": "records without behaviour",
     "relayd/tracing.py": "Protocols, and records without behaviour",
-    "relayd/work.py": "records without behaviour",
-    "relayd/call.py": "records without behaviour",
-    "relayd/sides.py": "Protocols",
+    "relayd/relay/work.py": "records without behaviour",
+    "relayd/relay/call.py": "records without behaviour",
+    "relayd/relay/sides.py": "Protocols",
     "relayd/routing.py": "records without behaviour",
-    "relayd/watch.py": "with what it watches: tests/test_forward.py",
-    "relayd/asking.py": "told by transcripts: tests/test_relay.py, tests/test_relay_attempts.py",
-    "relayd/attempt.py": "told by transcripts: tests/test_relay.py, tests/test_relay_attempts.py",
-    "relayd/hedge.py": "told by transcripts: tests/test_relay_attempts.py",
-    "relayd/race.py": "told by transcripts: tests/test_relay_attempts.py",
-    "relayd/replies.py": "told by transcripts: tests/test_relay.py",
-    "relayd/settling.py": "told by transcripts: tests/test_relay.py",
+    "relayd/relay/watch.py": "with what it watches: tests/relay/test_forward.py",
+    "relayd/relay/asking.py": TRANSCRIPTS,
+    "relayd/relay/attempt.py": TRANSCRIPTS,
+    "relayd/relay/hedge.py": TRANSCRIPTS,
+    "relayd/relay/race.py": TRANSCRIPTS,
+    "relayd/relay/replies.py": TRANSCRIPTS,
+    "relayd/relay/settling.py": TRANSCRIPTS,
     "relayd/sockets.py": "seen through both sides: tests/upstream and tests/web",
     "relayd/upstream/sink.py": "Protocols",
     "relayd/upstream/inflate.py": "with what is decoded: tests/upstream/test_connection.py",
     "relayd/wire/parts.py": "records without behaviour",
     "relayd/wire/codec.py": "Protocols",
     "relayd/wire/pipe.py": "Protocols",
-    "relayd/collecting.py": "with what it collects: tests/e2e/test_followups.py",
-    "relayd/listening.py": "with what listens: tests/test_daemon.py",
-    "relayd/reloading.py": "with what is reloaded: tests/test_daemon.py",
+    "relayd/relay/followups.py": "over real sockets: tests/e2e/test_followups.py",
+    "relayd/relay/passing.py": "over real sockets: tests/e2e/test_passing.py",
+    "relayd/relay/collecting.py": "with what it collects: tests/e2e/test_followups.py",
+    "relayd/daemon/listening.py": "with what listens: tests/daemon/test_daemon.py",
+    "relayd/daemon/reloading.py": "with what is reloaded: tests/daemon/test_daemon.py",
     "relayd/ends.py": "with who makes one: tests/upstream/test_handshake.py",
-    "relayd/realtime.py": "over real sockets: tests/e2e/test_realtime.py",
-    "relayd/switching.py": "over real sockets: tests/e2e/test_realtime.py",
-    "relayd/sitting.py": "over real sockets: tests/e2e/test_realtime.py",
-    "relayd/pace.py": "with what flows: tests/e2e/test_realtime_ends.py",
-    "relayd/tunnel.py": "over real sockets: tests/e2e/test_realtime_ends.py",
-    "relayd/embedded.py": "every test in tests/e2e talks to it",
+    "relayd/realtime/realtime.py": "over real sockets: tests/e2e/test_realtime.py",
+    "relayd/realtime/switching.py": "over real sockets: tests/e2e/test_realtime.py",
+    "relayd/realtime/sitting.py": "over real sockets: tests/e2e/test_realtime.py",
+    "relayd/realtime/pace.py": "with what flows: tests/e2e/test_realtime_ends.py",
+    "relayd/realtime/tunnel.py": "over real sockets: tests/e2e/test_realtime_ends.py",
+    "relayd/daemon/embedded.py": "every test in tests/e2e talks to it",
 }
 
 # Source files over the limit, each with the reason why it is one piece.

@@ -22,8 +22,8 @@ from yarl import URL
 from benchmarks.fidelity.cuts import cut
 from benchmarks.fidelity.fake import TAG, RecordedProvider, Script
 from benchmarks.fidelity.recording import Recorded
-from relayd.config import load
-from relayd.daemon import Daemon
+from relayd.config.config import load
+from relayd.daemon.daemon import Daemon
 from relayd.store.base import NewKey
 
 Mode = Literal["whole", "cut"]

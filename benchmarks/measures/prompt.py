@@ -22,8 +22,8 @@ from benchmarks.asking import chat_body, large_request, rendered
 from benchmarks.measures.wire_client import WireClient
 from benchmarks.servers import Server
 from benchmarks.stage import Goal, Section, Stage, median
-from relayd.config import Config, load
-from relayd.daemon import Daemon
+from relayd.config.config import Config, load
+from relayd.daemon.daemon import Daemon
 from relayd.store.base import NewKey
 
 SIZE = 500_000

@@ -17,7 +17,7 @@ from relayd.policy.keys import Caller
 from relayd.policy.offers import Choice, Listed
 from relayd.policy.prices import Price
 from relayd.policy.prices import Rates as Prices
-from relayd.relay import Relay
+from relayd.relay.relay import Relay
 from relayd.web.client import HttpClient
 from relayd.wire import kinds, listing
 from relayd.wire.capabilities import UNKNOWN, Capability

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from aiohttp.http_exceptions import LineTooLong
 
-from relayd.call import Call
 from relayd.errors import BadCall, NoUpstream, RelayError
 from relayd.model import Entry, FormatName
 from relayd.policy.keys import Caller
-from relayd.realtime import Realtime
-from relayd.relay import Relay
-from relayd.replies import error_headers
-from relayd.switching import Wish
+from relayd.realtime.realtime import Realtime
+from relayd.realtime.switching import Wish
+from relayd.relay.call import Call
+from relayd.relay.relay import Relay
+from relayd.relay.replies import error_headers
 from relayd.web import admin
 from relayd.web.account import AccountPages
 from relayd.web.bodies import BodyLimits

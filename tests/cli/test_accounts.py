@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.cli_tables import dollars
+from relayd.cli.tables import dollars
 from relayd.money import DOLLAR
 from tests.support.commands import Commands, recent
 

@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from relayd import cli_admin
+from relayd.cli import admin
 from tests.support.commands import Commands, relayd
 
 LOOKING = [
@@ -69,11 +69,11 @@ def test_the_configuration_names_the_database(
     monkeypatch.delenv("RELAYD_CONFIG", raising=False)
     (tmp_path / "config.yaml").write_text("database: here.db\n")
     (tmp_path / "other.yaml").write_text("database: there.db\n")
-    paths = cli_admin.database_path(None, None), cli_admin.database_path("other.yaml", None)
+    paths = admin.database_path(None, None), admin.database_path("other.yaml", None)
     assert paths == (tmp_path / "here.db", tmp_path / "there.db")
     monkeypatch.setenv("RELAYD_CONFIG", str(tmp_path / "other.yaml"))
-    assert cli_admin.database_path(None, None) == tmp_path / "there.db"
-    assert cli_admin.database_path(None, "mine.db") == Path("mine.db")
+    assert admin.database_path(None, None) == tmp_path / "there.db"
+    assert admin.database_path(None, "mine.db") == Path("mine.db")
 
 
 def test_without_a_configuration_a_database_must_be_named(
@@ -137,7 +137,7 @@ def test_a_file_that_is_no_database_is_said(run: Commands) -> None:
 
 def test_the_program_prints_plain_text_into_a_pipe_and_loads_rich_late(run: Commands) -> None:
     program = (
-        "import sys; from relayd.cli import main\n"
+        "import sys; from relayd.cli.main import main\n"
         "assert 'rich' not in sys.modules, 'the daemon would load it too'\n"
         "main(prog_name='relayd')"
     )

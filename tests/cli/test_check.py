@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from relayd.cli import main
+from relayd.cli.main import main
 
 GOOD = """
 database: /data/relayd.db

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 from click.testing import CliRunner, Result
 
-from relayd.cli import main
+from relayd.cli.main import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
 

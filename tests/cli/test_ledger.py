@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from relayd.accounts import Change
-from relayd.cli_ledger import difference
+from relayd.cli.ledger import difference
 from tests.support.commands import Commands, recent
 
 

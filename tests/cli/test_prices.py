@@ -13,8 +13,8 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from relayd.cli_prices import LARGEST_MAP, prices_group, summary, unpriced_models
-from relayd.config import Config, load
+from relayd.cli.prices import LARGEST_MAP, prices_group, summary, unpriced_models
+from relayd.config.config import Config, load
 
 CONFIG = """
 prices:

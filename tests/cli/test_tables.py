@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from relayd.cli_tables import count, money, printable, short_count, span
+from relayd.cli.tables import count, money, printable, short_count, span
 from relayd.money import DOLLAR
 from tests.support.commands import Commands, recent
 

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from relayd.cli import main
-from relayd.cli_top import Between, Look, figures, screen
+from relayd.cli.main import main
+from relayd.cli.top import Between, Look, figures, screen
 from relayd.metrics.collector import Metrics
 from relayd.metrics.states import LedgerState, Sources
 from relayd.model import Entry, Usage

@@ -15,10 +15,11 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from relayd import cli_admin, control
-from relayd.cli_daemon import Office, call
-from relayd.cli_store import Failed
-from relayd.cli_upstream import overview, percent, probed, sentence, wait
+from relayd import control
+from relayd.cli import admin
+from relayd.cli.daemon import Office, call
+from relayd.cli.store import Failed
+from relayd.cli.upstream import overview, percent, probed, sentence, wait
 from relayd.control import Control
 from relayd.model import Secret
 from relayd.policy.reports import DoorReport
@@ -52,7 +53,7 @@ def relayd() -> None:
     """The command line with nothing but these commands."""
 
 
-cli_admin.register(relayd)
+admin.register(relayd)
 
 
 @pytest.fixture

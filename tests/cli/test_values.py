@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from relayd.cli_values import (
+from relayd.cli.values import (
     AMOUNT,
     parse_cap,
     parse_count,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayd import accounts, model, routing
-from relayd.config import (
+from relayd.config.config import (
     Address,
     AdminConfig,
     Config,
@@ -25,9 +25,9 @@ from relayd.config import (
     load,
     load_database,
 )
-from relayd.config_defaults import ChatDefaults
-from relayd.config_keys import LIMITS
-from relayd.config_upstreams import READERS
+from relayd.config.defaults import ChatDefaults
+from relayd.config.keys import LIMITS
+from relayd.config.upstreams import READERS
 from relayd.money import DOLLAR
 from relayd.policy.prices import Price, PriceLine, Rates, Units
 from relayd.wire.capabilities import FIELDS

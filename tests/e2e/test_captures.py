@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from relayd.capture import SUFFIX
+from relayd.relay.capture import SUFFIX
 from tests.conftest import Daemons
 from tests.support.running import Running
 

@@ -14,10 +14,10 @@ import time
 import orjson
 import pytest
 
-from relayd.forward import HOLD_LIMIT
 from relayd.ledger.journal import journal_directory
 from relayd.model import Entry
 from relayd.money import DOLLAR
+from relayd.relay.forward import HOLD_LIMIT
 from tests.conftest import Daemons
 from tests.support.customers import Customer
 from tests.support.raw_client import RawClient

@@ -14,8 +14,8 @@ import openai
 import orjson
 import pytest
 
-from relayd.collecting import PATIENCE
 from relayd.model import Entry
+from relayd.relay.collecting import PATIENCE
 from relayd.store.base import NewKey
 from tests.conftest import Daemons
 from tests.support.answering import AnsweringUpstream

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from relayd import tunnel
 from relayd.accounts import Limits
+from relayd.realtime import tunnel
 from relayd.wire.websocket import Ended, Frames
 from tests.conftest import Daemons
 from tests.support.running import Running

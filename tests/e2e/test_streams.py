@@ -59,7 +59,7 @@ def provider_of(relay: Running) -> Any:
 
 def ask_provider(relay: Running, speech: Speech, model: str) -> Reply:
     """The same stream from the provider itself."""
-    from relayd.embedded import DEMO_KEY
+    from relayd.daemon.embedded import DEMO_KEY
 
     path, body = speech.ask(model, stream=True)
     keys = {"Authorization": f"Bearer {DEMO_KEY}", "x-goog-api-key": DEMO_KEY}

@@ -14,7 +14,7 @@ import click
 import orjson
 from click.testing import CliRunner, Result
 
-from relayd import cli_admin
+from relayd.cli import admin
 from relayd.model import Entry
 from relayd.store.sqlite import SqliteStore
 from tests.store.samples import entry
@@ -25,7 +25,7 @@ def relayd() -> None:
     """The command line with nothing but these commands."""
 
 
-cli_admin.register(relayd)
+admin.register(relayd)
 
 
 class Commands:

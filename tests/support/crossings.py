@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from relayd.accounts import DEFAULT_GROUP, Account, Group, Key
-from relayd.call import Call
-from relayd.crossing import Crossing, crossing_of
 from relayd.model import FormatName
 from relayd.policy.keys import Caller, Names
 from relayd.policy.lease import Lease
 from relayd.policy.pool import Wanted
-from relayd.translation import Translation, Translator
+from relayd.relay.call import Call
+from relayd.relay.crossing import Crossing, crossing_of
+from relayd.relay.translation import Translation, Translator
 from relayd.wire.formats import FORMATS
 from relayd.wire.paths import Target, locate
 from tests.support.pools import NOW, pools_of, upstream

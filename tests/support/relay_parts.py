@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from relayd.accounts import DEFAULT_GROUP, Account, Group, Key
-from relayd.call import Call
 from relayd.errors import BadCall, RelayError
 from relayd.ledger.journal import JournalFull
 from relayd.ledger.lines import Opening
@@ -32,10 +31,11 @@ from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Directory
 from relayd.policy.pools import Pools
 from relayd.policy.prices import Price, PriceBook
-from relayd.relay import Relay
+from relayd.relay.call import Call
+from relayd.relay.relay import Relay
+from relayd.relay.till import Till
+from relayd.relay.translation import Translator
 from relayd.routing import BreakerRules, RetryRules, Routing
-from relayd.till import Till
-from relayd.translation import Translator
 from relayd.upstream.provider import Provider
 from relayd.wire.multipart import Form, Held, form_of
 from relayd.wire.paths import Target, locate

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from relayd.config import load
-from relayd.daemon import Daemon
+from relayd.config.config import load
+from relayd.daemon.daemon import Daemon
 from relayd.model import Entry, Secret
 from relayd.store.base import NewKey
 from tests.support.raw_client import RawClient, Reply, request_bytes

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 import pytest
 
-from relayd.config_capabilities import shipped
+from relayd.config.capabilities import shipped
 from relayd.errors import BadCall
 from relayd.model import FormatName
 from relayd.wire.capabilities import Capabilities, Capability

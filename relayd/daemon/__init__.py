@@ -1,0 +1,1 @@
+"""The process: `daemon` builds every object once and wires it; reloads, listeners, instruments."""

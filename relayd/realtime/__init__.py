@@ -1,0 +1,1 @@
+"""The story of one realtime session, which is `realtime`: a tunnel with books."""
