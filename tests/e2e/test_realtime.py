@@ -242,7 +242,9 @@ def test_odd_bytes_in_a_handshake_do_no_harm(relay: Running) -> None:
         assert b"sec-websocket-protocol: realtime\r\n" in head
 
 
-@pytest.mark.parametrize("where", ["relayd.realtime.upgrade", "relayd.realtime.realtime.Sitting"])
+@pytest.mark.parametrize(
+    "where", ["relayd.realtime.realtime.upgrade", "relayd.realtime.realtime.Sitting"]
+)
 def test_a_bug_of_ours_is_an_error_and_a_row(
     relay: Running, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -1,6 +1,6 @@
 """What a reply is entered with: tokens that nobody reported, and failures that cost nothing.
 
-How requests end for their clients is told in tests/test_relay.py.
+How requests end for their clients is told in tests/relay/test_relay.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The till: let in or refused, written down before anybody hears of it, charged once.
 
-Whole requests run through it in tests/e2e and tests/test_relay.py; here stand the rules that only
+Whole requests run through it in tests/e2e and tests/relay/test_relay.py; here stand the rules that only
 show from close by: what is undone when a step fails, which day a row counts to, what is learned.
 """
 

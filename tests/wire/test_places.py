@@ -1,4 +1,4 @@
-"""Where a URL may lead; that nothing else is asked is tested in tests/test_fetching.py."""
+"""Where a URL may lead; that nothing else is asked is tested in tests/relay/test_fetching.py."""
 
 from __future__ import annotations
 
