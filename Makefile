@@ -8,7 +8,7 @@ CONFIG ?= config.yaml
 FILE ?=
 BASE ?=
 KEY ?=
-WORKERS ?= auto
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 ARGS ?=
 
 BIN = $(VENV)/bin
@@ -18,7 +18,7 @@ TYPED = $(wildcard relayd tests benchmarks grafana)
 
 .DEFAULT_GOAL = help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench seeds wire outage cost metrics sustain uploads rollup kill-test dashboards clients programs client-docs lock clean
+.PHONY: help setup demo serve test test-slow check lint types floors coverage fidelity bench seeds wire outage cost metrics alerts tracing sustain uploads rollup kill-test dashboards clients programs client-docs lock clean
 
 help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -32,9 +32,10 @@ serve: $(RUNTIME_STAMP) ## the relay with your providers (CONFIG=config.yaml)
 	@$(BIN)/relayd serve --config $(CONFIG) $(ARGS)
 
 # Bytecode is written even where the environment forbids it: pytest keeps its rewritten assertions there. Files go in the order of
-# their names, so that the many small ones of tests/wire come last and no worker waits for the other.
+# their names, so that the many small ones of tests/wire come last and no worker waits for the other. A test of a relay waits as long
+# as it computes: one worker more than there are processors keeps those busy.
 test: $(DEV_STAMP) ## the tests, about three minutes on two cores (ARGS="-k stream" picks some)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --maxprocesses 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(DEV_STAMP) ## the slow ones (none at all is no failure)
 	@$(BIN)/python -m benchmarks.clients fetch || echo "no Node SDKs: their tests are skipped"
@@ -76,6 +77,12 @@ cost: $(DEV_STAMP) ## what the ledger costs a request, in microseconds (ARGS=--q
 
 metrics: $(DEV_STAMP) ## what the metrics cost a request, and a scrape
 	@$(BIN)/python -m benchmarks.metrics
+
+tracing: $(DEV_STAMP) ## what traces cost a small reply, by the share that is recorded (ARGS="--rounds 15")
+	@$(BIN)/python -m benchmarks.tracing $(ARGS)
+
+alerts: $(DEV_STAMP) ## how soon a webhook hears of an upstream that is killed (ARGS="--rounds 3")
+	@$(BIN)/python -m benchmarks.alerts $(ARGS)
 
 sustain: $(DEV_STAMP) ## 1,000 paid requests/s for 5 minutes (ARGS="--seconds 30 --rate 500")
 	@$(BIN)/python -m benchmarks.sustain $(ARGS)

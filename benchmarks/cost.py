@@ -35,12 +35,13 @@ from relayd.ledger.lines import Opening
 from relayd.ledger.writer import LedgerWriter
 from relayd.model import Entry, Usage
 from relayd.money import DOLLAR
-from relayd.policy.admission import Admission, Ask, Grant
+from relayd.policy.admission import Admission, Grant
 from relayd.policy.balances import Balances, Sums
 from relayd.policy.calendar import Calendar
 from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Directory
 from relayd.policy.prices import Price, PriceBook, Rates, charged
+from relayd.policy.reservation import Ask
 
 GOAL = 40.0  # microseconds
 BATCH = 1000

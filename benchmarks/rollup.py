@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from relayd.store.base import UsageFilter
+from relayd.store.questions import UsageFilter
 from relayd.store.rollup import COUNTS, DAILY, SUMS, TABLES
 from relayd.store.sqlite import SqliteStore
 

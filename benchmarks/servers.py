@@ -116,14 +116,17 @@ def start_mock(folder: Path, core: int) -> Server:
     return Server("direct", port, "mock-upstream-key", child, (child.pid,))
 
 
-def start_relay(folder: Path, core: int, upstream: int, *, formats: Sequence[str] = ()) -> Server:
-    """relayd with a fresh database and one key; `formats` are all that its upstream speaks."""
+def start_relay(
+    folder: Path, core: int, upstream: int, *, formats: Sequence[str] = (), more: str = ""
+) -> Server:
+    """relayd with a fresh database and one key; `formats` are all that its upstream speaks, `more`
+    is YAML of the configuration."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     config = folder / "config.yaml"
     spoken = f"\n    formats: [{', '.join(formats)}]" if formats else ""
     values = {"port": port, "folder": folder, "upstream": upstream, "formats": spoken}
-    config.write_text(RELAY_CONFIG.format(**values))
+    config.write_text(RELAY_CONFIG.format(**values) + more)
     database = folder / "relayd.db"
     key = create_key(database)
     command = [sys.executable, "-m", "relayd", "serve", "--config", str(config)]

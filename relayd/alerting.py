@@ -9,10 +9,21 @@ from relayd.model import Secret
 from relayd.money import DOLLAR
 
 Kind = Literal[
-    "upstream_down", "key_refused", "balance", "errors", "ledger", "certificate", "key_expiry"
+    "upstream_down",
+    "key_down",
+    "key_refused",
+    "balance",
+    "errors",
+    "ledger",
+    "certificate",
+    "key_expiry",
+    "reload",
+    "log",
+    "loop",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 Severity = Literal["warning", "critical"]
+SEVERITIES: Final[tuple[Severity, ...]] = get_args(Severity)
 State = Literal["raised", "still", "over"]
 Form = Literal["json", "slack", "discord", "telegram"]
 FORMS: Final[tuple[Form, ...]] = get_args(Form)
@@ -38,27 +49,50 @@ class AlertRules:
 
 
 class Condition(NamedTuple):
-    """Something that is wrong; a `test` only tries the way to a webhook."""
+    """Something that is wrong; a `test` only tries the way to a webhook.
+
+    Arguments:
+        over: what is said when it is over.
+        level: how bad it is of its kind; what gets worse is told anew.
+        lasting: it is worth telling again while it lasts.
+        quiet: it is so, but is no news; only who was told of it is not told that it is over.
+    """
 
     kind: Kind | Literal["test"]
     subject: str
     severity: Severity
     text: str
+    over: str = ""
+    level: int = 0
+    lasting: bool = True
+    quiet: bool = False
 
 
 class Alert(NamedTuple):
-    """What is told of a condition. `since`: Unix seconds when it came up."""
+    """What is told of a condition: since when it is there, and when it is told, in Unix seconds."""
 
     state: State
     condition: Condition
     since: float
+    at: float = 0.0
 
 
 class Webhook(NamedTuple):
-    """Where alerts go. `kinds`: only these; none named is all. `chat` is Telegram's."""
+    """Where alerts go.
+
+    Arguments:
+        chat: Telegram's.
+        kinds: only these; none named is all.
+        severity: only these and worse ones.
+        over: what is over is told, too.
+        source: how messages call this relay.
+    """
 
     name: str
     url: Secret
     form: Form = "json"
     chat: str = ""
     kinds: tuple[Kind, ...] = ()
+    severity: Severity = "warning"
+    over: bool = True
+    source: str = "relayd"

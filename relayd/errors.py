@@ -1,16 +1,15 @@
 """The error family: whose fault it is, is a type.
 
-Every failure of a request is raised as one of these. The class says who is to blame, which status
-the client sees, and whether another attempt is safe; `wire/<format>/reply.py` words it for its own
-clients. The handler therefore has no mapping logic. Messages are shown to clients: no secret, no
-path of the server, no text of a stack trace may stand in them.
+Every failure of a request is raised as one of these. The class is whose fault it is, and says which
+status the client sees; which kinds another attempt may heal is listed in `policy/attempts.py`, and
+`wire/<format>/reply.py` words it for its own clients. The handler has no mapping logic. Messages
+are shown to clients: no secret, no path of the server, no text of a stack trace may stand in them.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar, Final, Literal, get_args
 
-Blame = Literal["client", "relay", "upstream"]
 Limit = Literal["", "requests", "tokens", "concurrency", "balance", "spending"]
 LIMITS: Final[tuple[Limit, ...]] = get_args(Limit)[1:]
 
@@ -27,11 +26,9 @@ class RelayError(Exception):
         detail: more for the operator's log, with names that the client does not get to see.
     """
 
-    blame: ClassVar[Blame] = "relay"
     default_status: ClassVar[int] = 500
     default_code: ClassVar[str] = "internal_error"
     outcome: ClassVar[str] = "relay_error"
-    retryable: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -61,7 +58,6 @@ class Refused(RelayError):
     `limit` says which kind of limit was hit, if one was.
     """
 
-    blame = "client"
     default_status = 401
     default_code = "invalid_api_key"
     outcome = "refused"
@@ -72,7 +68,6 @@ class BadCall(RelayError):
     """The request itself is wrong: malformed, too large, of the wrong type (400 404 408 413
     415)."""
 
-    blame = "client"
     default_status = 400
     default_code = "invalid_request"
     outcome = "bad_request"
@@ -88,7 +83,6 @@ class NotHere(BadCall):
 class NoUpstream(RelayError):
     """The model is known, but nothing can serve it now."""
 
-    blame = "relay"
     default_status = 503
     default_code = "no_upstream"
     outcome = "no_upstream"
@@ -112,17 +106,21 @@ class AllFull(NoUpstream):
 class UpstreamError(RelayError):
     """The upstream failed."""
 
-    blame = "upstream"
     default_status = 502
     default_code = "upstream_error"
     outcome = "upstream_error"
+
+    @property
+    def why(self) -> str:
+        """How it failed, in relayd's own words, for the operator: what an upstream says may repeat
+        a prompt or a key, and the log must hold neither."""
+        return self.message
 
 
 class ConnectFailed(UpstreamError):
     """No connection came about: nothing was sent, so another attempt is always safe."""
 
     default_code = "upstream_unreachable"
-    retryable = True
 
 
 class NoAnswer(UpstreamError):
@@ -130,14 +128,16 @@ class NoAnswer(UpstreamError):
 
     default_status = 504
     default_code = "upstream_timeout"
-    retryable = True
 
 
 class BadReply(UpstreamError):
     """What came back is not a reply: garbage HTTP, half a head, a body that is not what it says."""
 
     default_code = "upstream_bad_reply"
-    retryable = True
+
+    @property
+    def why(self) -> str:
+        return self.message.partition(": ")[0]  # what follows may be its own words
 
 
 class BadStatus(UpstreamError):
@@ -148,7 +148,6 @@ class BadStatus(UpstreamError):
     """
 
     default_code = "upstream_status"
-    retryable = True
 
     def __init__(
         self,
@@ -162,6 +161,10 @@ class BadStatus(UpstreamError):
         super().__init__(message, status=status, code=code, retry_after=retry_after)
         self.upstream_status = upstream_status
 
+    @property
+    def why(self) -> str:
+        return f"It answered with status {self.upstream_status}."
+
 
 class BrokenStream(UpstreamError):
     """The reply broke off after its first byte had gone to the client: never retried."""
@@ -169,12 +172,15 @@ class BrokenStream(UpstreamError):
     default_code = "upstream_broken_stream"
     outcome = "broken_stream"
 
+    @property
+    def why(self) -> str:
+        return "Its reply broke off, or ended in an error."
+
 
 class ClientGone(RelayError):
     """The client left before it was served. The upstream is not to blame; nobody reads the
     status."""
 
-    blame = "client"
     default_status = 499
     default_code = "client_gone"
     outcome = "client_gone"

@@ -1,49 +1,43 @@
-"""What the daemon says to its operator: one line for each request, lines of its own for the rest.
+"""The log's way to the operator: one line for each request, lines of its own for the rest.
 
 Strategy: lines go to stderr, which systemd, Docker and terminals all take. They are made at once
 and put into a queue with a bound; a thread writes what came within a tenth of a second in one
-piece. So a disk that is full or a pipe that nobody reads costs lines, and never a request; lines
-that were lost are counted. A line about a request is made of its row in the usage log, which holds
-no prompt, no key and no token; what a client chose (a model's name) is cut and made printable.
-Under journald a line begins with its priority and has no time: the journal has its own.
+piece, to the descriptor itself: a buffer in between would keep what could not be written. So a disk
+that is full or a pipe that nobody reads costs lines, and never a request. Lines that were lost are
+counted, and one line says how many, once there is room again. A line about a request is made of its
+row in the usage log, which holds no prompt, no key and no token; what a client chose (a model's
+name) is cut and made printable. What a line looks like is told in `lines`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import IO, Final, Literal
 
-import orjson
-
+from relayd.lines import Form, Lines, printable
 from relayd.model import Entry
-
-log = logging.getLogger("relayd")
+from relayd.policy.buckets import TokenBucket
 
 LINES_WAITING: Final = 10_000
 GATHERED: Final = 0.1  # seconds that a line may wait for others
-ENDING: Final = 5.0  # seconds that the last lines may take
-LONGEST_VALUE: Final = 200
-PRIORITIES: Final = {
-    logging.DEBUG: 7,
-    logging.INFO: 6,
-    logging.WARNING: 4,
-    logging.ERROR: 3,
-    logging.CRITICAL: 2,
-}
+ENDING: Final = 2.0  # seconds that the last lines may take
+STRANGERS: Final = 600  # lines a minute about requests with no key that is known
+AGAIN: Final = 5.0  # seconds between two tries to say how many lines are lost
 _GOOD: Final = frozenset({"ok"})
 
-Form = Literal["text", "json"]
 Which = Literal["all", "failed", "none"]
-Fields = dict[str, object]
 
 
 class RequestLog:
-    """Says one line about each request that is to be told.
+    """Says one line about each request that is to be told. Of strangers, who show no key that is
+    known, some are: else anybody could fill the disk.
 
     Arguments:
         logs: where lines go; None where nobody reads any.
@@ -52,13 +46,15 @@ class RequestLog:
         slow: seconds from which a request is told whatever the share, as a warning; 0 is never.
     """
 
-    __slots__ = ("_due", "_logs", "_sample", "_slow", "_which")
+    __slots__ = ("_due", "_logs", "_sample", "_slow", "_strangers", "_untold", "_which")
 
     def __init__(
         self, logs: Logs | None, which: Which = "all", sample: float = 1.0, slow: float = 0.0
     ) -> None:
         self._logs = logs
         self._due = 1.0  # what is told is spread evenly, and the first one is
+        self._strangers = TokenBucket(STRANGERS)
+        self._untold = 0  # strangers since the last line about one
         self.adopt(which, sample, slow)
 
     def __repr__(self) -> str:
@@ -78,9 +74,18 @@ class RequestLog:
             if self._which == "failed" or not self._is_due():
                 return
         level = logging.WARNING if slow else logging.INFO
-        if level >= logs.level:
-            ended = entry.started_at + entry.duration
-            logs.put(logs.lines.made(level, ended, "request", fields(entry, key, slow=slow)))
+        if level < logs.level:
+            return
+        ended = entry.started_at + entry.duration
+        said = fields(entry, key, slow=slow)
+        if entry.key_id is None:
+            if not self._strangers.fits(1, ended):
+                self._untold += 1
+                return
+            self._strangers.take(1, ended)
+            if self._untold:
+                said["untold"], self._untold = self._untold, 0
+        logs.put(logs.lines.made(level, ended, "request", said))
 
     def _is_due(self) -> bool:
         """Whether it is the turn of one that went well."""
@@ -89,10 +94,10 @@ class RequestLog:
         return due
 
 
-def fields(entry: Entry, key: str = "", *, slow: bool = False) -> Fields:
+def fields(entry: Entry, key: str = "", *, slow: bool = False) -> dict[str, object]:
     """What a line says of a request; what is not known is left out."""
     usage = entry.usage
-    said: Fields = {
+    said: dict[str, object] = {
         "id": entry.request_id,
         "status": entry.status,
         "outcome": entry.outcome,
@@ -122,74 +127,24 @@ def fields(entry: Entry, key: str = "", *, slow: bool = False) -> Fields:
     return {name: value for name, value in said.items() if value not in (None, "", False)}
 
 
-def printable(text: str) -> str:
-    """One short word that can do no harm in a terminal."""
-    clean = "".join(c if c.isprintable() and c != " " else "?" for c in text[:LONGEST_VALUE])
-    return clean if len(text) <= LONGEST_VALUE else clean + "~"
-
-
-class Lines(logging.Formatter):
-    """Makes lines.
-
-    Arguments:
-        form: for people, or JSON.
-        journald: what reads the lines adds time and priority itself, from a prefix.
-    """
-
-    def __init__(self, form: Form, *, journald: bool) -> None:
-        super().__init__()
-        self._form = form
-        self._journald = journald
-        self._second = (-1, "")  # the last one that was written as text
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
-        said = record.getMessage()
-        if not record.exc_info:
-            return self.made(record.levelno, record.created, said, {})
-        trace = self.formatException(record.exc_info)
-        if self._form == "json":
-            return self.made(record.levelno, record.created, said, {"exception": trace})
-        return self.made(record.levelno, record.created, f"{said}\n{trace}", {})
-
-    def made(self, level: int, moment: float, said: str, more: Mapping[str, object]) -> str:
-        """A line: `moment` in Unix seconds, and what is known besides the words."""
-        name = logging.getLevelName(level).lower()
-        if self._form == "json":
-            when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-            document = {"time": when, "level": name, "message": said, **more}
-            line = orjson.dumps(document, default=str).decode()
-        else:
-            values = [f" {key}={_shown(value)}" for key, value in more.items()]
-            line = f"{name} {said}{''.join(values)}"
-            if not self._journald:
-                line = f"{self._time(moment)} {line}"
-        if not self._journald:
-            return line
-        # journald takes each line for a message: a stack trace stays one.
-        return f"<{PRIORITIES.get(level, 6)}>" + line.replace("\n", " | ")
-
-    def _time(self, moment: float) -> str:
-        second = int(moment)
-        if second != self._second[0]:
-            local = datetime.fromtimestamp(second).astimezone()
-            self._second = (second, f"{local:%Y-%m-%d %H:%M:%S}")
-        return self._second[1]
-
-
 class Logs(logging.Handler):
-    """The way of all lines to stderr. Made by `set_up`; `close` writes what waits.
+    """The way of all lines to stderr. Made by `set_up`; `close` writes what waits. Owns the queue,
+    the thread that writes, and the count of what was lost.
 
     Arguments:
-        lines: makes them.
-        stream: takes them.
+        lines: makes them; replaced by a reload that wants another form.
+        stream: takes them; with None all are lost.
     """
 
-    def __init__(self, lines: Lines, stream: IO[str]) -> None:
+    def __init__(self, lines: Lines, stream: IO[str] | None) -> None:
         super().__init__()
         self.lines = lines
-        self.lost = 0  # lines that were not written, since the start
-        self._stream = stream
+        self._sink = _Sink(stream)
+        self._turned_away = 0  # by those who had a line to say
+        self._unwritten = 0  # by the thread
+        self._told = 0  # of all these, those that a line has told of
+        self._told_at = float("-inf")
+        self._counting = threading.Lock()
         self._waiting: deque[str] = deque()
         self._some = threading.Event()
         self._ending = threading.Event()
@@ -199,14 +154,22 @@ class Logs(logging.Handler):
     def __repr__(self) -> str:
         return f"<Logs lost={self.lost}>"
 
+    @property
+    def lost(self) -> int:
+        """Lines that were not written, since the start."""
+        return self._turned_away + self._unwritten
+
     def emit(self, record: logging.LogRecord) -> None:
         """Take a record of the library's."""
-        self.put(self.lines.format(record))
+        try:
+            self.put(self.lines.format(record))
+        except Exception:  # of a record that cannot be put into words: who said it is not to fail
+            self._lose()
 
     def put(self, line: str) -> None:
         """Take a line; one that finds no room is lost, and counted."""
         if len(self._waiting) >= LINES_WAITING:
-            self.lost += 1
+            self._lose()
             return
         self._waiting.append(line)
         if not self._some.is_set():
@@ -214,15 +177,24 @@ class Logs(logging.Handler):
 
     def close(self) -> None:
         """Write what waits, and take no more records."""
+        if self._ending.is_set():
+            return  # once by its owner, then by the interpreter
         logging.getLogger().removeHandler(self)
+        logging.captureWarnings(False)
         self._ending.set()
         self._some.set()
         self._writer.join(ENDING)
         super().close()
 
+    def _lose(self) -> None:
+        with self._counting:  # several threads say lines
+            self._turned_away += 1
+
+    # --- the thread that writes -----------------------------------------------------------------
+
     def _write_on(self) -> None:
         while not self._ending.is_set():
-            self._some.wait()
+            self._some.wait(AGAIN if self.lost > self._told else None)
             self._ending.wait(GATHERED)
             self._some.clear()
             self._write()
@@ -231,13 +203,65 @@ class Logs(logging.Handler):
     def _write(self) -> None:
         waiting = self._waiting
         lines = [waiting.popleft() for _ in range(len(waiting))]
-        if not lines:
+        lost = self._sink.write(lines, self._ending) if lines else 0
+        self._unwritten += lost
+        if not lost and self.lost > self._told:
+            self._tell_loss()
+
+    def _tell_loss(self) -> None:
+        """There seems to be room again: one line, now and then, for all that is missing."""
+        now, lost = time.monotonic(), self.lost
+        if now - self._told_at < AGAIN and not self._ending.is_set():
             return
+        self._told_at = now
+        # Not by the queue: whoever fills it would keep this line out, too.
+        record = logging.makeLogRecord({"name": "relayd", "levelno": logging.WARNING})
+        record.msg = "lines of this log are lost"
+        record.__dict__["fields"] = {"lines": lost - self._told, "in_all": lost}
+        if not self._sink.write([self.lines.format(record)], self._ending):
+            self._told = lost
+
+
+class _Sink:
+    """Where the bytes go: a descriptor, or a stream that has none. Used by one thread."""
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self._stream = stream
+        self._torn = False  # the last thing that was written is half a line
         try:
+            self._fd = None if stream is None else stream.fileno()
+        except (OSError, ValueError):
+            self._fd = None
+
+    def write(self, lines: list[str], ending: threading.Event) -> int:
+        """Write lines; returns how many were lost. `ending`: no longer be patient."""
+        try:
+            if self._fd is not None:
+                return self._pour(self._fd, lines, ending)
+            if self._stream is None:
+                return len(lines)
             self._stream.write("\n".join(lines) + "\n")
             self._stream.flush()
-        except (OSError, ValueError):  # full, or closed: there is nowhere to tell of it
-            self.lost += len(lines)
+        except (OSError, ValueError):  # full, or closed
+            return len(lines)
+        return 0
+
+    def _pour(self, fd: int, lines: list[str], ending: threading.Event) -> int:
+        text = ("\n" if self._torn else "") + "\n".join(lines) + "\n"
+        left = memoryview(text.encode(errors="backslashreplace"))
+        while left:
+            try:
+                written = os.write(fd, left)
+            except BlockingIOError:  # whoever gave us the descriptor does not want it to wait
+                last = ending.is_set()
+                if not select.select([], [fd], [], ENDING if last else GATHERED)[1] and last:
+                    break
+            except OSError:
+                break
+            else:
+                self._torn = left[written - 1] != 10
+                left = left[written:]
+        return min(left.tobytes().count(b"\n"), len(lines))
 
 
 def set_up(
@@ -253,20 +277,29 @@ def set_up(
     for handler in list(root.handlers):
         root.removeHandler(handler)
     root.addHandler(logs)
+    logging.captureWarnings(True)
     set_level(logs, level)
     return logs
 
 
 def set_level(logs: Logs, level: int) -> None:
-    """Leave out what is below `level`."""
+    """Leave out what is below `level`. Libraries have no say below warnings: what they tell of at
+    work may hold anything, the parameters of SQL for one."""
     logs.setLevel(level)
-    logging.getLogger().setLevel(level)
-    logging.getLogger("asyncio").setLevel(max(level, logging.WARNING))
+    logging.getLogger().setLevel(max(level, logging.WARNING))
+    logging.getLogger("relayd").setLevel(level)
+
+
+def is_journal(environ: Mapping[str, str], stream: IO[str] | None) -> bool:
+    """Whether a stream goes to journald. The variable alone does not tell: whatever a service or a
+    desktop starts inherits it, also with its output elsewhere."""
+    try:
+        place = os.fstat(stream.fileno()) if stream is not None else None
+    except (OSError, ValueError):
+        return False
+    said = environ.get("JOURNAL_STREAM", "")
+    return place is not None and said == f"{place.st_dev}:{place.st_ino}"
 
 
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 3)
-
-
-def _shown(value: object) -> str:
-    return "yes" if value is True else str(value)

@@ -1,210 +1,292 @@
-"""Traces by OpenTelemetry's own SDK: one span for a request, one for each attempt at an upstream.
+"""Traces by OpenTelemetry's SDK: one span for a request, one for each attempt at an upstream.
 
-Attributes follow the GenAI and HTTP conventions where these have a word, and begin with `relayd.`
-where they have none. No prompt, no reply and no secret is ever one. A client's `traceparent` is
-taken up and each upstream gets one that names its attempt. Spans are sent over HTTP by the SDK's
-batch processor, in a thread and from a bounded queue: a receiver that is slow or away costs spans,
-never requests.
+What they say is in `conventions`. A client's `traceparent` is taken up, and each upstream gets one
+that names its attempt.
 
-Only imported where tracing is configured: the SDK is an extra (`pip install 'relayd[otel]'`).
+While a request is served there are only ids and times. What its spans say is put together out of
+its row once its last byte is on its way, and then the SDK has them: its batch processor and its
+exporter (`shipping`). Its tracer is left out: a span of that takes a lock and cleans its values for
+each attribute, on the path of the reply.
+
+Only imported where tracing is configured: the SDK is an extra (`otel`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from random import getrandbits
+from time import time_ns
 from typing import Final
-from urllib.parse import urlsplit
 
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from relayd import __version__
+from relayd.conventions import (
+    LONGEST,
+    Attributes,
+    of_place,
+    of_request,
+    operation_named,
+    operation_of,
+)
 from relayd.errors import RelayError
-from relayd.model import Entry, UpstreamSpec
-from relayd.money import DOLLAR
-from relayd.tracing import RawHeaders, TracingTerms
+from relayd.model import Entry
+from relayd.shipping import Shipping, shipping
+from relayd.tracing import Place, RawHeaders, TracingTerms
+from relayd.wire import tracecontext
+from relayd.wire.head import without_key
+from relayd.wire.tracecontext import Parent
 
-EXPORT_TIMEOUT: Final = 5.0  # seconds for one batch
-MOST_WAITING: Final = 4096  # spans that wait to be sent; more are dropped
-LONGEST: Final = 256  # characters of what clients may have made up
-CARRIED: Final = frozenset({b"traceparent", b"tracestate"})
-# Dialects whose provider the conventions have another name for.
-PROVIDERS: Final[Mapping[str, str]] = {
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "xai": "x_ai",
-}
-OPERATIONS: Final[Mapping[str, str]] = {"embed": "embeddings", "generate": "chat"}
-_PROPAGATOR: Final = TraceContextTextMapPropagator()
+_LOW: Final = 2**64 - 1  # the part of a trace's id that sampling goes by
+_UNSET: Final = Status(StatusCode.UNSET)
 
 
 class OpenTelemetry:
-    """A tracer that sends its spans to an OTLP receiver. Owns the SDK's provider and its thread.
+    """A tracer that sends its spans to an OTLP receiver. Owns what sends them.
 
     Arguments:
         terms: where to, and which; the endpoint is not empty.
     """
 
     def __init__(self, terms: TracingTerms) -> None:
-        self._endpoint = terms.endpoint
-        self._provider = TracerProvider(
-            sampler=ParentBased(TraceIdRatioBased(terms.sample)),
-            resource=Resource.create(
-                {"service.name": terms.service, "service.version": __version__}
-            ),
-            shutdown_on_exit=False,
-        )
-        exporter = OTLPSpanExporter(
-            endpoint=terms.endpoint,
-            headers={name: value.reveal() for name, value in terms.headers},
-            timeout=EXPORT_TIMEOUT,
-        )
-        self._provider.add_span_processor(BatchSpanProcessor(exporter, max_queue_size=MOST_WAITING))
-        self._tracer = self._provider.get_tracer("relayd", __version__)
+        said = {"service.name": terms.service, "service.version": __version__}
+        self.resource = Resource.create(said)
+        self.scope = InstrumentationScope("relayd", __version__)
+        self._bound = TraceIdRatioBased.get_bound_for_rate(terms.sample)
+        headers = {name: value.reveal() for name, value in terms.headers}
+        self.shipping: Shipping = shipping(terms.endpoint, headers)
+        self._over: deque[RequestTrace | UpstreamSpan] = deque()
+        self._due = False  # they are about to be put together
 
     def __repr__(self) -> str:
-        return f"<OpenTelemetry to {urlsplit(self._endpoint).netloc}>"
+        return f"<OpenTelemetry over={len(self._over)} by {self.shipping!r}>"
 
-    def begin(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> RequestTrace:
-        """The span of a request, within its client's trace if it has one."""
-        carrier = {
-            name.lower().decode(): value.decode("latin-1")
-            for name, value in headers
-            if name.lower() in CARRIED
-        }
-        parent = _PROPAGATOR.extract(carrier) if carrier else Context()
-        span = self._tracer.start_span(
-            "request", context=parent, kind=SpanKind.SERVER, attributes={"url.path": path[:LONGEST]}
-        )
-        return RequestTrace(self, span)
+    @property
+    def sent(self) -> int:
+        """Spans that the receiver has, since the start."""
+        return self.shipping.sent
 
-    def child(self, span: Span, name: str) -> Span:
-        """A span within another, of something asked of another server."""
-        context = set_span_in_context(span, Context())
-        return self._tracer.start_span(name, context=context, kind=SpanKind.CLIENT)
+    @property
+    def dropped(self) -> int:
+        """Spans that nobody got, since the start."""
+        return self.shipping.dropped
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]], verb: str, method: str) -> RequestTrace:
+        """The span of a request, within its client's trace if it has one: then that decides whether
+        it is recorded."""
+        parent = tracecontext.read(headers)
+        if parent is None:
+            trace_id = getrandbits(128) or 1
+            flags = tracecontext.RANDOM | (trace_id & _LOW < self._bound)
+            own = Parent(trace_id, _span_id(), flags)
+        else:
+            own = parent._replace(span_id=_span_id())
+        return RequestTrace(self, own, parent, verb, method)
+
+    def over(self, span: RequestTrace | UpstreamSpan) -> None:
+        """A span has ended. The loop has something better to do first: a reply's last bytes."""
+        self._over.append(span)
+        if self._due:
+            return
+        try:
+            asyncio.get_running_loop().call_soon(self._ship)
+            self._due = True
+        except RuntimeError:  # there is no loop
+            self._ship()
 
     def close(self) -> None:
-        """Send what waits, as far as the receiver lets us; blocks."""
-        self._provider.shutdown()
+        """Send what waits, as far as the receiver lets us; blocks for some seconds at most."""
+        self._ship()
+        self.shipping.close()
+
+    def _ship(self) -> None:
+        """Put together the spans that have ended. `close` does so from another thread."""
+        self._due = False
+        while True:
+            try:
+                span = self._over.popleft()
+            except IndexError:
+                return
+            self.shipping.put(span.readable())
 
 
 class RequestTrace:
-    """One request's span."""
+    """One request's span; or, with a `place`, that of a response within a session.
 
-    __slots__ = ("_span", "_tracer")
+    Arguments:
+        tracer: takes it when it is over.
+        own: its ids.
+        parent: whose part it is; None where it is the first of its trace.
+        verb, method: what was asked for, and how.
+    """
 
-    def __init__(self, tracer: OpenTelemetry, span: Span) -> None:
+    __slots__ = (
+        "_attempts",
+        "_began",
+        "_ended",
+        "_entry",
+        "_key",
+        "_method",
+        "_parent",
+        "_place",
+        "_tracer",
+        "_verb",
+        "own",
+    )
+
+    def __init__(
+        self, tracer: OpenTelemetry, own: Parent, parent: Parent | None, verb: str, method: str
+    ) -> None:
+        self.own = own
         self._tracer = tracer
-        self._span = span
+        self._parent = parent
+        self._verb = verb
+        self._method = method
+        self._attempts = 0
+        self._place: Place | None = None
+        self._entry: Entry | None = None
+        self._key = ""
+        self._began = time_ns()
+        self._ended = 0
 
     def __repr__(self) -> str:
-        return f"<RequestTrace {self._span.get_span_context().trace_id:032x}>"
+        return f"<RequestTrace {self.own.trace_id:032x}>"
 
-    def attempt(self, spec: UpstreamSpec, key: str, site: int, model: str) -> UpstreamSpan:
+    def attempt(self, place: Place, operation: str) -> UpstreamSpan:
         """The span of one attempt."""
-        span = self._tracer.child(self._span, f"chat {model[:LONGEST]}")
-        if span.is_recording():
-            where = urlsplit(spec.base_urls[site])
-            span.set_attributes(
-                {
-                    "gen_ai.provider.name": provider_of(spec.dialect),
-                    "gen_ai.request.model": model[:LONGEST],
-                    "server.address": where.hostname or "",
-                    "server.port": where.port or (443 if where.scheme == "https" else 80),
-                    "relayd.upstream": spec.name,
-                    "relayd.upstream.key": key,
-                }
-            )
-        return UpstreamSpan(span)
+        self._attempts += 1
+        name = operation_named(
+            operation, place.format, self._verb if place.format == "chat" else ""
+        )
+        return UpstreamSpan(self._tracer, self.own, place, name, self._attempts)
+
+    def part(self, place: Place) -> RequestTrace:
+        """The span of one response of a session."""
+        own = self.own._replace(span_id=_span_id())
+        part = RequestTrace(self._tracer, own, self.own, self._verb, "")
+        part._place = place
+        return part
 
     def end(self, entry: Entry, key: str) -> None:
-        """Say what became of the request."""
-        span = self._span
-        if span.is_recording():
-            operation = operation_of(entry)
-            span.update_name(f"{operation} {entry.model_asked[:LONGEST]}".rstrip())
-            span.set_attributes(_attributes(entry, key, operation))
-            if entry.status >= 500 or entry.outcome in ("broken_stream", "upstream_error"):
-                span.set_status(Status(StatusCode.ERROR, entry.error_code))
-        span.end()
+        """Say what became of it; once."""
+        if self.own.sampled and not self._ended:
+            self._ended, self._entry, self._key = time_ns(), entry, key
+            self._tracer.over(self)
+
+    def readable(self) -> ReadableSpan:
+        """All that its row says."""
+        entry, place = self._entry, self._place
+        assert entry is not None
+        operation = operation_of(entry, self._verb)
+        said = of_request(entry, self._key, operation)
+        if place is not None:
+            said = of_place(place) | said
+        if self._verb:
+            said["http.route"] = self._verb
+        if self._method:
+            said["http.request.method"] = self._method
+        failed = entry.status >= 500 or entry.outcome in ("broken_stream", "upstream_error")
+        return ReadableSpan(
+            f"{operation} {entry.model_asked[:LONGEST]}".rstrip(),
+            _context(self.own),
+            None if self._parent is None else _context(self._parent, remote=place is None),
+            self._tracer.resource,
+            said,
+            kind=SpanKind.SERVER if place is None else SpanKind.CLIENT,
+            status=Status(StatusCode.ERROR, entry.error_code) if failed else _UNSET,
+            start_time=self._began,
+            end_time=self._ended,
+            instrumentation_scope=self._tracer.scope,
+        )
 
 
 class UpstreamSpan:
-    """One attempt's span."""
+    """One attempt's span.
 
-    __slots__ = ("_ended", "_span")
+    Arguments:
+        tracer: takes it when it is over.
+        parent: the request's ids.
+        place: who is asked.
+        operation: by the conventions' name.
+        number: of the attempt, from 1.
+    """
 
-    def __init__(self, span: Span) -> None:
-        self._span = span
-        self._ended = False
+    __slots__ = (
+        "_began",
+        "_ended",
+        "_number",
+        "_operation",
+        "_parent",
+        "_place",
+        "_problem",
+        "_status",
+        "_tracer",
+        "own",
+    )
+
+    def __init__(
+        self, tracer: OpenTelemetry, parent: Parent, place: Place, operation: str, number: int
+    ) -> None:
+        self.own = parent._replace(span_id=_span_id())
+        self._tracer = tracer
+        self._parent = parent
+        self._place = place
+        self._operation = operation
+        self._number = number
+        self._status = 0
+        self._problem = ""
+        self._began = time_ns()
+        self._ended = 0
 
     def __repr__(self) -> str:
-        return f"<UpstreamSpan {self._span.get_span_context().span_id:016x}>"
+        return f"<UpstreamSpan {self.own.span_id:016x}>"
 
     @property
     def headers(self) -> RawHeaders:
         """`traceparent`, and what the client's own vendor put beside it."""
-        carrier: dict[str, str] = {}
-        _PROPAGATOR.inject(carrier, set_span_in_context(self._span, Context()))
-        return [(name.encode(), value.encode("latin-1")) for name, value in carrier.items()]
+        return tracecontext.written(self.own)
 
     def end(self, status: int, problem: RelayError | None) -> None:
         """Say what became of the attempt; once."""
-        if self._ended:
+        if self._ended or not self.own.sampled:
             return
-        self._ended = True
-        if status:
-            self._span.set_attribute("http.response.status_code", status)
-        if problem is not None:
-            self._span.set_attribute("error.type", problem.code)
-            self._span.set_status(Status(StatusCode.ERROR, problem.code))
-        self._span.end()
+        self._ended, self._status = time_ns(), status
+        self._problem = "" if problem is None else problem.code
+        self._tracer.over(self)
+
+    def readable(self) -> ReadableSpan:
+        """Whom it asked, and what came of it."""
+        said: Attributes = {"gen_ai.operation.name": self._operation, **of_place(self._place)}
+        if self._status:
+            said["http.response.status_code"] = self._status
+        if self._problem:
+            said["error.type"] = self._problem
+        if self._number > 1:
+            said["http.request.resend_count"] = self._number - 1
+        return ReadableSpan(
+            f"{self._operation} {without_key(self._place.model)[:LONGEST]}".rstrip(),
+            _context(self.own),
+            _context(self._parent),
+            self._tracer.resource,
+            said,
+            kind=SpanKind.CLIENT,
+            status=Status(StatusCode.ERROR, self._problem) if self._problem else _UNSET,
+            start_time=self._began,
+            end_time=self._ended,
+            instrumentation_scope=self._tracer.scope,
+        )
 
 
-def provider_of(dialect: str) -> str:
-    """The conventions' name of a dialect's provider."""
-    return PROVIDERS.get(dialect, dialect)
+def _span_id() -> int:
+    return getrandbits(64) or 1
 
 
-def operation_of(entry: Entry) -> str:
-    """The conventions' name of what was asked."""
-    if entry.operation == "generate" and entry.format_in == "gemini":
-        return "generate_content"
-    return OPERATIONS.get(entry.operation, entry.operation or "request")
-
-
-def _attributes(entry: Entry, key: str, operation: str) -> dict[str, str | int | float | bool]:
-    """All that the row of a request says, without what nobody knows."""
-    usage = entry.usage
-    known: dict[str, str | int | float | bool | None] = {
-        "http.response.status_code": entry.status or None,
-        "error.type": entry.error_code or None,
-        "gen_ai.operation.name": operation,
-        "gen_ai.request.model": entry.model_asked[:LONGEST] or None,
-        "gen_ai.request.stream": entry.stream or None,
-        "gen_ai.response.model": entry.model_used or None,
-        "gen_ai.response.time_to_first_chunk": entry.first_byte,
-        "gen_ai.usage.output_tokens": usage.out_total,
-        "gen_ai.usage.cache_read.input_tokens": usage.cache_read,
-        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write or None,
-        "gen_ai.usage.reasoning.output_tokens": usage.reasoning,
-        "relayd.request_id": entry.request_id,
-        "relayd.outcome": entry.outcome,
-        "relayd.key": key or None,
-        "relayd.upstream": entry.upstream or None,
-        "relayd.format_in": entry.format_in or None,
-        "relayd.format_out": entry.format_out or None,
-        "relayd.attempts": entry.attempts or None,
-        "relayd.usage_source": entry.usage_source,
-        "relayd.cost_dollars": entry.cost / DOLLAR if entry.cost else None,
-    }
-    if usage.in_uncached is not None:
-        whole = usage.in_uncached + (usage.cache_read or 0) + usage.cache_write
-        known["gen_ai.usage.input_tokens"] = whole + (usage.tool_prompt or 0)
-    return {name: value for name, value in known.items() if value is not None}
+def _context(ids: Parent, *, remote: bool = False) -> SpanContext:
+    state = TraceState(ids.state) if ids.state else None
+    return SpanContext(ids.trace_id, ids.span_id, remote, TraceFlags(ids.flags), state)

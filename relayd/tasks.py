@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from relayd.lines import say
 
 T = TypeVar("T")
-log = logging.getLogger("relayd")
 
 
 class Tasks:
@@ -40,7 +41,23 @@ class Tasks:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            log.error("task %s died", task.get_name(), exc_info=task.exception())
+            words = f"task {task.get_name()} died"
+            say(logging.ERROR, words, exc=task.exception())
+
+
+def hear(loop: asyncio.AbstractEventLoop) -> None:
+    """Tell of what fails in callbacks, and in tasks that nobody keeps.
+
+    Not as asyncio does: it writes down what the callback was called with, and that may be a piece
+    of a request.
+    """
+
+    def tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        what = str(context.get("message", "an error")).partition("(")[0]
+        words = f"asyncio: {what.strip()}"
+        say(logging.ERROR, words, exc=context.get("exception"))
+
+    loop.set_exception_handler(tell)
 
 
 def child(work: Coroutine[None, None, T]) -> asyncio.Task[T]:

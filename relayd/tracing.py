@@ -8,8 +8,8 @@ and a request costs one comparison more.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 from relayd.errors import RelayError
 from relayd.model import Entry, Secret, UpstreamSpec
@@ -29,10 +29,21 @@ class TracingTerms:
         service: the name of this service.
     """
 
-    endpoint: str = ""
+    endpoint: str = field(default="", repr=False)  # its query may hold a secret
     headers: tuple[tuple[str, Secret], ...] = ()
     sample: float = 1.0
     service: str = "relayd"
+
+
+class Place(NamedTuple):
+    """Whom an attempt asks: an upstream, the name of its key, which of its base URLs; for `model`,
+    by the upstream's own name; in which format."""
+
+    spec: UpstreamSpec
+    key: str
+    site: int
+    model: str
+    format: str = ""
 
 
 class AttemptSpan(Protocol):
@@ -48,20 +59,30 @@ class AttemptSpan(Protocol):
 
 
 class Trace(Protocol):
-    """The span of one request."""
+    """The span of one request, or of one response of a session."""
 
-    def attempt(self, spec: UpstreamSpec, key: str, site: int, model: str) -> AttemptSpan:
-        """An upstream is about to be asked: `model` is its own name of it."""
+    def attempt(self, place: Place, operation: str) -> AttemptSpan:
+        """An upstream is about to be asked."""
+
+    def part(self, place: Place) -> Trace:
+        """A response of a session begins."""
 
     def end(self, entry: Entry, key: str) -> None:
-        """It is over; `key` is the name of the caller's."""
+        """It is over; `key` is the name of the caller's. The entry does not change any more."""
 
 
 class Tracer(Protocol):
-    """Begins traces."""
+    """Begins traces. `sent` and `dropped` are spans since the start."""
 
-    def begin(self, headers: Iterable[tuple[bytes, bytes]], path: str) -> Trace:
-        """A request came. Arguments: its headers; its path, without a query."""
+    @property
+    def sent(self) -> int: ...
+
+    @property
+    def dropped(self) -> int: ...
+
+    def begin(self, headers: Iterable[tuple[bytes, bytes]], verb: str, method: str) -> Trace:
+        """A request came. Arguments: its headers; what it asks for, as its format calls that, ""
+        where relayd has no such route."""
 
     def close(self) -> None:
-        """Send what waits, as far as the receiver lets us; blocks."""
+        """Send what waits, as far as the receiver lets us; blocks, at most for some seconds."""

@@ -51,7 +51,6 @@ TESTED_ELSEWHERE = {
     "relayd/relay/settling.py": TRANSCRIPTS,
     "relayd/sockets.py": "seen through both sides: tests/upstream and tests/web",
     "relayd/upstream/sink.py": "Protocols",
-    "relayd/upstream/inflate.py": "with what is decoded: tests/upstream/test_connection.py",
     "relayd/wire/parts.py": "records without behaviour",
     "relayd/wire/codec.py": "Protocols",
     "relayd/wire/pipe.py": "Protocols",
@@ -111,7 +110,7 @@ def trees() -> Iterator[None]:
     """Millions of nodes: the garbage collector keeps off, and nothing stays of them."""
     gc.disable()
     yield
-    functions.cache_clear()
+    definitions.cache_clear()
     tree.cache_clear()
     gc.enable()
 
@@ -123,8 +122,21 @@ def nothing(found: Iterable[str]) -> None:
 
 
 @cache
+def definitions(name: str) -> list[Function | ast.ClassDef]:
+    """Functions and classes; they stand among statements, so no expression is looked into."""
+    found: list[Function | ast.ClassDef] = []
+    rest: list[ast.AST] = [tree(name)]
+    while rest:
+        node = rest.pop()
+        if isinstance(node, Function | ast.ClassDef):
+            found.append(node)
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            rest += getattr(node, field, ())
+    return found
+
+
 def functions(name: str) -> list[Function]:
-    return [node for node in ast.walk(tree(name)) if isinstance(node, Function)]
+    return [node for node in definitions(name) if isinstance(node, Function)]
 
 
 def where(name: str, node: Any) -> str:
@@ -137,7 +149,7 @@ def promised() -> set[str]:
     names = {name for name in dir(asyncio.Protocol) if not name.startswith("_")}
     names |= {f"on_{part}" for part in PARSER_CALLBACKS.split()}
     for path in EVERYTHING:
-        for node in ast.walk(tree(path)):
+        for node in definitions(path):
             if isinstance(node, ast.ClassDef) and "Protocol" in map(ast.unparse, node.bases):
                 names |= {one.name for one in node.body if isinstance(one, Function)}
     return names

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from relayd.errors import NoAnswer
 from relayd.model import Entry, ModelRule, Secret, UpstreamKey, UpstreamSpec, Usage
-from relayd.tracing import TracingTerms
+from relayd.tracing import Place, TracingTerms
 
-pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs relayd[otel]")
+pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="needs the extra otel")
 
-from relayd.spans import OpenTelemetry, operation_of
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
+
+from relayd.spans import OpenTelemetry
 from tests.support.collector import Collector, Received, collector
 
 SPEC = UpstreamSpec(
@@ -21,6 +25,7 @@ SPEC = UpstreamSpec(
     (ModelRule("*"),),
     ("gemini",),
 )
+PLACE = Place(SPEC, "1", 0, "m")
 PARENT = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-%02d"
 
 
@@ -36,8 +41,8 @@ def entry(**values: object) -> Entry:
 def sent(kept: Collector, row: Entry, *headers: tuple[bytes, bytes], sample: float = 1.0) -> None:
     """Trace one request with one attempt that went well, and send it."""
     tracer = OpenTelemetry(TracingTerms(kept.url, (("x-team", Secret("t0k3n")),), sample))
-    trace = tracer.begin(headers, "/v1/chat/completions")
-    trace.attempt(SPEC, "1", 1, "gemini-x").end(200, None)
+    trace = tracer.begin(headers, "chat/completions", "POST")
+    trace.attempt(Place(SPEC, "1", 1, "gemini-x"), "generate").end(200, None)
     trace.end(row, "laptop")
     tracer.close()
 
@@ -96,8 +101,8 @@ def test_a_clients_trace_is_taken_up_and_passed_on() -> None:
     with collector() as kept:
         tracer = OpenTelemetry(TracingTerms(kept.url))
         headers = [(b"Traceparent", PARENT % 1), (b"tracestate", b"vendor=1"), (b"x", b"y")]
-        trace = tracer.begin(headers, "/v1/messages")
-        attempt = trace.attempt(SPEC, "1", 0, "m")
+        trace = tracer.begin(headers, "messages", "POST")
+        attempt = trace.attempt(PLACE, "generate")
         passed = dict(attempt.headers)
         attempt.end(200, None)
         trace.end(entry(), "")
@@ -134,8 +139,8 @@ def test_a_traceparent_that_is_none_begins_a_trace_of_our_own() -> None:
 def test_failures_are_errors_in_both_spans() -> None:
     with collector() as kept:
         tracer = OpenTelemetry(TracingTerms(kept.url))
-        trace = tracer.begin((), "/v1/chat/completions")
-        attempt = trace.attempt(SPEC, "1", 0, "m")
+        trace = tracer.begin((), "chat/completions", "POST")
+        attempt = trace.attempt(PLACE, "generate")
         attempt.end(0, NoAnswer("too late"))
         attempt.end(200, None)  # a second end changes nothing
         trace.end(entry(status=504, outcome="upstream_error", error_code="timeout"), "")
@@ -154,29 +159,102 @@ def test_a_clients_mistake_is_no_error_of_ours() -> None:
     assert server.attributes["error.type"] == "invalid_json"
 
 
-@pytest.mark.parametrize(
-    ("operation", "format_in", "name"),
-    [
-        ("generate", "messages", "chat"),
-        ("generate", "gemini", "generate_content"),
-        ("embed", "chat", "embeddings"),
-        ("count_tokens", "chat", "count_tokens"),
-        ("", "chat", "request"),
-    ],
-)
-def test_operations_have_the_conventions_names(operation: str, format_in: str, name: str) -> None:
-    assert operation_of(entry(operation=operation, format_in=format_in)) == name
-
-
-def test_a_receiver_that_is_away_costs_spans_and_nothing_else() -> None:
+def test_what_is_made_is_told_where_it_is_not_as_usual() -> None:
     with collector() as kept:
-        kept.status = 400
-        sent(kept, entry())  # it raises nothing
+        sent(kept, entry(operation="speech"))
+    server, _ = both(kept)
+    assert server.attributes["gen_ai.output.type"] == "speech"
+    assert server.attributes["relayd.operation"] == "speech"
+
+
+def test_later_attempts_are_numbered() -> None:
+    with collector() as kept:
+        tracer = OpenTelemetry(TracingTerms(kept.url))
+        trace = tracer.begin((), "chat/completions", "POST")
+        for _ in range(3):
+            trace.attempt(PLACE, "generate").end(503, NoAnswer("away"))
+        trace.end(entry(), "")
+        tracer.close()
+    numbers = [span.attributes.get("http.request.resend_count") for span in kept.spans[:3]]
+    assert numbers == [None, 1, 2]
+    assert len({span.parent_id for span in kept.spans[:3]}) == 1
+
+
+def test_a_response_of_a_session_is_a_span_within_the_sessions() -> None:
+    with collector() as kept:
+        tracer = OpenTelemetry(TracingTerms(kept.url))
+        session = tracer.begin((), "realtime", "GET")
+        part = session.part(PLACE)
+        part.end(entry(operation="realtime", usage=Usage(in_uncached=1, out_total=2)), "")
+        session.end(entry(operation="realtime", status=101), "")
+        tracer.close()
+    server, client = both(kept)
+    assert client.parent_id == server.span_id
+    assert client.attributes["gen_ai.usage.output_tokens"] == 2
+    assert client.attributes["gen_ai.request.model"] == "gpt-x"
+    assert client.attributes["server.address"] == "one.example"
+    assert server.attributes["http.request.method"] == "GET"
+
+
+def test_a_span_that_ends_twice_is_sent_once() -> None:
+    with collector() as kept:
+        tracer = OpenTelemetry(TracingTerms(kept.url))
+        trace = tracer.begin((), "", "")
+        for _ in range(2):
+            trace.end(entry(operation="", model_asked=""), "")
+        tracer.close()
+    [span] = kept.spans
+    assert span.name == "request"
+    assert "http.route" not in span.attributes
+
+
+def test_a_share_is_taken_as_the_sdk_takes_it() -> None:
+    tracer = OpenTelemetry(TracingTerms("http://127.0.0.1:9/v1/traces", sample=0.3))
+    theirs = TraceIdRatioBased(0.3)
+    for _ in range(300):
+        own = tracer.begin((), "", "").own
+        decision = theirs.should_sample(None, own.trace_id, "").decision
+        assert own.sampled is (decision is Decision.RECORD_AND_SAMPLE)
+    tracer.close()
+
+
+def test_ids_are_never_zero_nor_the_same() -> None:
+    tracer = OpenTelemetry(TracingTerms("http://127.0.0.1:9/v1/traces", sample=0.0))
+    ids = {tracer.begin((), "", "").own for _ in range(1000)}
+    assert len({own.trace_id for own in ids}) == len({own.span_id for own in ids}) == 1000
+    tracer.close()
+
+
+def test_a_span_is_put_together_when_the_loop_is_done_with_the_reply() -> None:
+    async def run(tracer: OpenTelemetry) -> tuple[str, str]:
+        trace = tracer.begin((), "chat/completions", "POST")
+        trace.attempt(PLACE, "generate").end(200, None)
+        trace.end(entry(), "")
+        during = repr(tracer)
+        await asyncio.sleep(0)
+        return during, repr(tracer)
+
+    with collector() as kept:
+        tracer = OpenTelemetry(TracingTerms(kept.url))
+        during, after = asyncio.run(run(tracer))
+        tracer.close()
+    assert "over=2" in during and "over=0" in after
+    assert [span.kind for span in kept.spans] == [3, 2]
+
+
+def test_a_span_that_ends_as_the_daemon_does_is_sent() -> None:
+    async def run(tracer: OpenTelemetry) -> None:
+        tracer.begin((), "chat/completions", "POST").end(entry(), "")
+        tracer.close()
+
+    with collector() as kept:
+        asyncio.run(run(OpenTelemetry(TracingTerms(kept.url))))
+    assert len(kept.spans) == 1
 
 
 def test_a_repr_shows_where_to_but_no_token() -> None:
     terms = TracingTerms("http://127.0.0.1:9/v1/traces", (("x-team", Secret("t0k3n")),))
     tracer = OpenTelemetry(terms)
-    assert repr(tracer) == "<OpenTelemetry to 127.0.0.1:9>"
+    assert repr(tracer) == "<OpenTelemetry over=0 by <Shipping to 127.0.0.1:9 sent=0 dropped=0>>"
     assert "t0k3n" not in repr(terms)
     tracer.close()

@@ -7,7 +7,8 @@ import gc
 
 import pytest
 
-from relayd.tasks import Tasks
+from relayd.tasks import Tasks, hear
+from tests.support.logged import lines
 
 
 async def forever() -> None:
@@ -46,3 +47,24 @@ def test_a_task_that_dies_is_logged_with_its_name(caplog: pytest.LogCaptureFixtu
 
 def test_cancelling_nothing_is_fine() -> None:
     asyncio.run(Tasks().cancel())
+
+
+def test_what_fails_in_a_callback_is_told_without_what_it_was_called_with(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """That may be a piece of a request."""
+
+    def callback(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        hear(loop)
+        loop.call_soon(callback, b"the butler hid the emerald")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(work())
+    [line] = lines(caplog)
+    assert line.startswith("error asyncio: Exception in callback")
+    assert "ZeroDivisionError" in line and "emerald" not in line

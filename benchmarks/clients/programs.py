@@ -30,7 +30,7 @@ from benchmarks.clients.report import Ended, Run
 from relayd import clients
 from relayd.clients import Client, Setup
 from relayd.model import Entry, FormatName
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from tests.clients.matrix import FORMATS
 from tests.support.running import Running
 

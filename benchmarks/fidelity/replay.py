@@ -24,7 +24,7 @@ from benchmarks.fidelity.fake import TAG, RecordedProvider, Script
 from benchmarks.fidelity.recording import Recorded
 from relayd.config.config import load
 from relayd.daemon.daemon import Daemon
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 
 Mode = Literal["whole", "cut"]
 MODES: tuple[Mode, ...] = ("whole", "cut")

@@ -21,7 +21,7 @@ import orjson
 
 from benchmarks.processes import free_port, is_listening
 from relayd.money import DOLLAR, pico
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from relayd.store.sqlite import SqliteStore
 
 PATIENCE = 30.0

@@ -24,7 +24,7 @@ from benchmarks.servers import Server
 from benchmarks.stage import Goal, Section, Stage, median
 from relayd.config.config import Config, load
 from relayd.daemon.daemon import Daemon
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 
 SIZE = 500_000
 LARGE = 100_000

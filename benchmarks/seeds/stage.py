@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Self
 from benchmarks.kill.site import Program
 from benchmarks.processes import free_port
 from relayd.money import DOLLAR
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from relayd.store.sqlite import SqliteStore
 
 PROVIDER_KEY: Final = "provider-key"

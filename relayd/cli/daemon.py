@@ -8,6 +8,7 @@ of the usual reasons it is: nothing runs, a file is left over, the token is not 
 from __future__ import annotations
 
 import http.client
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,7 +21,9 @@ from relayd.cli.store import Command, Failed, Place, database_path, store_option
 from relayd.control import Control
 from relayd.model import Secret
 
-PATIENCE = 10.0
+PATIENCE = 10.0  # seconds without a byte
+LONGEST = 60.0  # seconds for a whole answer
+LARGEST = 64 * 2**20
 VARIABLE = "RELAYD_ADMIN_TOKEN"
 CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 
@@ -122,7 +125,7 @@ def _exchange(office: Office, method: str, path: str, patience: float) -> tuple[
         headers = {"Authorization": b"Bearer " + token}
         connection.request(method, parts.path + path, headers=headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, _read(response, office)
     except TimeoutError:
         raise Failed(f"{_who(office)} does not answer within {patience:.0f} s") from None
     except (OSError, http.client.HTTPException) as error:
@@ -132,6 +135,18 @@ def _exchange(office: Office, method: str, path: str, patience: float) -> tuple[
         raise Failed(f"the token of {office.source} holds what no token can hold") from None
     finally:
         connection.close()
+
+
+def _read(response: http.client.HTTPResponse, office: Office) -> bytes:
+    """The body; Failed where it does not come to an end."""
+    end, body = time.monotonic() + LONGEST, bytearray()
+    while piece := response.read1(2**16):
+        body += piece
+        if len(body) > LARGEST or time.monotonic() > end:
+            raise Failed(f"what answers at {office.control.url} is no relayd: it does not end")
+    if response.length:  # it says that more was to come
+        raise http.client.IncompleteRead(bytes(body), response.length)
+    return bytes(body)
 
 
 def _who(office: Office) -> str:

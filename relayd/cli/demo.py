@@ -22,7 +22,7 @@ import orjson
 from relayd.config.config import Config, ConfigProblems, load
 from relayd.daemon.daemon import Daemon
 from relayd.model import Secret
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 
 KEY_NAME = "demo"
 # The defaults of the shipped configuration: the fake provider answers for any model.
@@ -155,7 +155,10 @@ async def _show(base_url: str, key: str) -> None:
 def _say_how_to_go_on(config_path: Path, base_url: str, key: str) -> None:
     show = f"{sys.argv[0]} clients show claude-code --base {base_url} --key {key}"
     click.echo(f"\nPoint a program at it:  {show}")
-    click.echo(f"What was used:  {sys.argv[0]} usage --by model --config {config_path}")
+    click.echo(f"Watch it at work:       {sys.argv[0]} top --config {config_path}")
+    click.echo(f"What was used:          {sys.argv[0]} usage --by model --config {config_path}")
+    click.echo(f"What Prometheus sees:   curl {base_url}/metrics")
+    click.echo(f"What everybody sees:    curl {base_url}/api/status")
     click.echo(
         "Model names that misbehave (demo-stall, demo-cut, demo-429, demo-garbage and more):"
     )

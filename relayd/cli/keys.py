@@ -19,7 +19,7 @@ from relayd.cli.store import Place, actor, store_options, with_store
 from relayd.cli.tables import Column
 from relayd.money import shown
 from relayd.policy.calendar import Calendar
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from relayd.store.sqlite import SqliteStore
 
 DEFAULT = "default"

@@ -15,7 +15,7 @@ from relayd.cli import tables
 from relayd.cli.store import Failed, Place, store_options, with_store
 from relayd.cli.tables import BOUND
 from relayd.cli.values import TIMES, limit_option, parse_moment
-from relayd.store.base import ChangeFilter
+from relayd.store.questions import ChangeFilter
 
 INDENT = "    "
 # What a line of the audit table calls `subject` says it already, when something is new.

@@ -23,9 +23,10 @@ import click
 
 from relayd import __version__
 from relayd.cli import admin
-from relayd.store.base import StoreError
+from relayd.store.refusals import StoreError
 
 if TYPE_CHECKING:
+    from relayd.config.config import Config
     from relayd.daemon.daemon import Daemon
     from relayd.model import UpstreamSpec
 
@@ -48,27 +49,36 @@ config_option = click.option(
 )
 
 
+def configuration(config_path: Path | None) -> tuple[Path, Config]:
+    """The file that is to be used, and what it says; the process ends where it has problems."""
+    from relayd.config.config import ConfigProblems, load
+
+    path = find_config(config_path)
+    try:
+        return path, load(path, os.environ)
+    except ConfigProblems as exc:
+        fail(f"{path} has problems:\n{exc}")
+
+
 @main.command()
 @config_option
 def serve(config_path: Path | None) -> None:
     """Run the daemon until SIGTERM; SIGHUP reloads the configuration."""
     from relayd import logs
-    from relayd.config.config import ConfigProblems, load
     from relayd.daemon.daemon import Daemon
+    from relayd.daemon.process import open_standard_streams
 
-    path = find_config(config_path)
-    try:
-        config = load(path, os.environ)
-    except ConfigProblems as exc:
-        fail(f"{path} has problems:\n{exc}")
+    open_standard_streams()
+    path, config = configuration(config_path)
     told = logs.set_up(
         config.logs.format,
         logging.getLevelNamesMapping()[config.logs.level.upper()],
-        journald="JOURNAL_STREAM" in os.environ,
+        journald=logs.is_journal(os.environ, sys.stderr),
     )
 
     async def run() -> None:
         daemon = Daemon(config, path, os.environ, logs=told)
+        daemon.take_signals()
         await start(daemon)
         announce(daemon, config.left_out)
         await daemon.run()
@@ -84,13 +94,8 @@ def serve(config_path: Path | None) -> None:
 def check(config_path: Path | None) -> None:
     """Report every problem of a configuration, with path and line; exit 1 if there is one."""
     from relayd.cli.prices import summary
-    from relayd.config.config import ConfigProblems, load
 
-    path = find_config(config_path)
-    try:
-        config = load(path, os.environ)
-    except ConfigProblems as exc:
-        fail(f"{path} has problems:\n{exc}")
+    path, config = configuration(config_path)
     click.echo(f"{path} is good.")
     click.echo(f"  listen    {', '.join(map(str, config.listen))}")
     click.echo(f"  database  {config.database}")
@@ -117,7 +122,9 @@ def demo(listen: str, as_json: bool, once: bool) -> None:
     """Run relayd with its embedded fake provider and a throw-away database. No network needed."""
     from relayd import logs
     from relayd.cli.demo import run as run_demo
+    from relayd.daemon.process import open_standard_streams
 
+    open_standard_streams()
     told = logs.set_up(level=logging.WARNING if as_json else logging.INFO)
     try:
         run_loop(run_demo(listen, as_json=as_json, once=once))
@@ -177,11 +184,12 @@ async def start(daemon: Daemon) -> None:
 
 def announce(daemon: Daemon, left_out: tuple[str, ...]) -> None:
     """Say what runs, for the operator's log."""
-    log = logging.getLogger("relayd")
-    log.info("relayd %s listens on %s", __version__, ", ".join(daemon.addresses))
-    log.info("upstreams: %s", ", ".join(daemon.upstreams) or "none")
+    from relayd.lines import say
+
+    words = f"relayd {__version__} listens on {', '.join(daemon.addresses)}"
+    say(logging.INFO, words, upstreams=daemon.upstreams or "none")
     if left_out:
-        log.info("left out, because their key is empty: %s", ", ".join(left_out))
+        say(logging.INFO, "left out, because their key is empty", upstreams=left_out)
 
 
 def run_loop(work: Coroutine[None, None, None]) -> None:

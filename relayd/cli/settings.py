@@ -46,12 +46,14 @@ def calendar(place: Place) -> Calendar:
 
 
 def webhooks(path: Path) -> tuple[Webhook, ...]:
-    """Where a configuration sends alerts. Raises Failed."""
+    """Where a configuration sends alerts, in its relay's name. Raises Failed."""
     from relayd.config.alerts import AlertsConfig
+    from relayd.config.public import PublicConfig
     from relayd.config.values import record
 
-    found = _line(path, "alerts", record(AlertsConfig))
-    return found.webhooks if found else ()
+    found = _line(path, "alerts", record(AlertsConfig)) or AlertsConfig()
+    public = _line(path, "public", record(PublicConfig)) or PublicConfig()
+    return tuple(one._replace(source=public.name) for one in found.webhooks)
 
 
 def _line(path: Path, name: str, reader: Callable[..., Any]) -> Any:

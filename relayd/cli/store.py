@@ -17,7 +17,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 import click
 
 from relayd.ledger.lock import DatabaseInUse, lock
-from relayd.store.base import DatabaseTooOld, StoreError
+from relayd.store.refusals import DatabaseTooOld, StoreError
 from relayd.store.sqlite import SqliteStore
 
 T = TypeVar("T")

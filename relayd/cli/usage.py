@@ -20,7 +20,7 @@ from relayd.cli.tables import Column, count, span
 from relayd.cli.values import TIMES, parse_moment
 from relayd.model import Entry
 from relayd.money import shown
-from relayd.store.base import DIMENSIONS, UsageFilter, UsageRow
+from relayd.store.questions import DIMENSIONS, UsageFilter, UsageRow
 from relayd.store.sqlite import SqliteStore
 
 Days = tuple[int, int] | None

@@ -9,11 +9,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from relayd.alerting import FORMS, KINDS, AlertRules, Kind, Webhook
+from relayd.alerting import FORMS, KINDS, SEVERITIES, AlertRules, Kind, Webhook
 from relayd.config.document import Place, Wrong
 from relayd.config.keys import NAME, WRONG_NAME
-from relayd.config.values import Hidden, Reader, fields, is_one_of, number, seconds, web_address
+from relayd.config.values import (
+    Hidden,
+    Reader,
+    fields,
+    is_one_of,
+    number,
+    seconds,
+    switch,
+    web_address,
+)
 from relayd.model import Secret
 from relayd.money import DOLLAR, pico
 
@@ -22,7 +32,12 @@ USUAL = AlertRules()
 
 def _url(text: str) -> Secret:
     """An http or https address; no message quotes it."""
-    return Secret(web_address(text, "https://hooks.example/..."))
+    address = web_address(text, "https://hooks.example/...")
+    try:
+        (urlsplit(address).hostname or "").encode("idna")
+    except UnicodeError:
+        raise Wrong("names a host that cannot be looked up") from None
+    return Secret(address)
 
 
 def _webhooks(place: Place) -> tuple[Webhook, ...]:
@@ -79,6 +94,8 @@ _WEBHOOK: Mapping[str, Reader] = {
     "form": is_one_of(FORMS),
     "chat": _chat,
     "kinds": _kinds,
+    "severity": is_one_of(SEVERITIES),
+    "over": switch,
 }
 
 

@@ -25,6 +25,7 @@ from relayd.config.defaults import DefaultsConfig
 from relayd.config.document import ConfigProblems, Place, Problem, Source, read_text, root
 from relayd.config.groups import Network, groups, networks
 from relayd.config.prices import prices, prices_file, time_zone
+from relayd.config.public import PublicConfig
 from relayd.config.routing import (
     Offers,
     RoutingLines,
@@ -80,6 +81,7 @@ DATABASE_NAME = "relayd.db"
 NO_TOKEN = Secret("")
 NO_ALERTS = AlertsConfig()
 NO_DEFAULTS = DefaultsConfig()
+NO_NAME = PublicConfig()
 NO_CAPTURE = CaptureTerms()
 NO_TRACING = TracingTerms()
 Level = Literal["debug", "info", "warning", "error"]
@@ -210,6 +212,8 @@ class Config:
     trusted_proxies: Annotated[tuple[Network, ...], networks] = ()
     # The embedded fake provider: `auto` answers only where no upstream is usable.
     demo: Annotated[Literal["auto", "on", "off"], choice("auto", "on", "off")] = "auto"
+    # What it says of itself to everybody, at /api/status.
+    public: Annotated[PublicConfig, record(PublicConfig)] = NO_NAME
     metrics: Annotated[MetricsConfig, record(MetricsConfig)] = MetricsConfig()
     logs: Annotated[LogsConfig, record(LogsConfig)] = LogsConfig()
     alerts: Annotated[AlertsConfig, record(AlertsConfig)] = NO_ALERTS
@@ -311,6 +315,11 @@ def _check_whole(config: Config, place: Place) -> None:
     metrics = config.metrics.listen
     if metrics and metrics.port and metrics in config.listen:
         place.complain("metrics.listen: clients connect there; give it an address of its own")
+    if metrics and not (metrics.is_local or config.metrics.token):
+        place.complain(
+            f"metrics.listen: whoever reaches {metrics} could read who uses what,"
+            " and what they pay: set metrics.token, or listen on 127.0.0.1"
+        )
     if 0 < config.ledger.keep < SHORTEST_KEEP:
         place.complain("ledger.keep: is 0, or at least 2d: the journal must not outlive its rows")
     if config.demo == "on" and any(spec.name == "demo" for spec in config.upstreams):

@@ -19,7 +19,7 @@ def tracing(place: Place) -> TracingTerms:
     """Read the section."""
     terms = TracingTerms(**fields(place, READERS))
     if terms.endpoint and not is_installed():
-        raise Wrong("needs OpenTelemetry's SDK: pip install 'relayd[otel]'")
+        raise Wrong("needs OpenTelemetry's SDK: pip install '.[otel]' in relayd's folder")
     return terms
 
 

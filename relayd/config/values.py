@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 from urllib.parse import urlsplit
@@ -46,6 +48,16 @@ class Address:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether programs of this machine alone can connect."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return False
 
 
 def seconds(least: float = 0.001, most: float = 7 * 86400.0) -> Callable[[Place], float]:
@@ -242,8 +254,12 @@ def web_address(text: str, example: str) -> str:
     return text
 
 
-def readers_of(record_type: type[Any]) -> dict[str, Reader]:
-    """The readers of a record's annotated fields, by the name that stands in the file."""
+@cache
+def readers_of(record_type: type[Any]) -> Mapping[str, Reader]:
+    """The readers of a record's annotated fields, by the name that stands in the file.
+
+    To find them takes longer than to read a section: it is done once a type, not once a reload.
+    """
     readers: dict[str, Reader] = {}
     for name, hint in get_type_hints(record_type, include_extras=True).items():
         if hasattr(hint, "__metadata__"):
@@ -260,7 +276,8 @@ def record(
         record_type: a dataclass whose fields all have defaults.
         readers: by field name, where the fields themselves carry no annotation.
     """
-    known = readers_of(record_type) if readers is None else readers
+    kind: Any = record_type
+    known = readers_of(kind) if readers is None else readers
 
     def read(place: Place) -> T:
         return record_type(**fields(place, known))

@@ -21,6 +21,7 @@ from relayd.ledger.journal import Journal, Sizes, journal_directory
 from relayd.ledger.lock import lock
 from relayd.ledger.replay import recover
 from relayd.ledger.writer import LedgerWriter
+from relayd.lines import say
 from relayd.model import Holding
 from relayd.policy.admission import Admission
 from relayd.policy.balances import Balances, Sums
@@ -32,8 +33,6 @@ from relayd.policy.prices import PriceBook
 from relayd.relay.till import Till
 from relayd.routing import StateRules
 from relayd.store.sqlite import SqliteStore
-
-log = logging.getLogger("relayd")
 
 FLUSH_TIMEOUT = 30.0
 SAVED_EVERY = 60.0  # seconds between two savings of the estimates
@@ -133,9 +132,8 @@ class Bookkeeping:
     async def _close(self) -> None:
         unwritten = await self.ledger.close(FLUSH_TIMEOUT)
         if unwritten:
-            log.error(
-                "%d usage rows are in the journal only; the next start stores them", unwritten
-            )
+            words = "usage rows are in the journal only; the next start stores them"
+            say(logging.ERROR, words, rows=unwritten)
         await self._save_estimates()
 
     def _set_aside(self, debt: Holding, by: int) -> None:
@@ -187,7 +185,7 @@ class Bookkeeping:
         self.directory = directory
         for problem in directory.problems:
             if problem not in self._problems:
-                log.warning("%s", problem)
+                say(logging.WARNING, problem)
         self._problems = directory.problems
 
     # --- tasks ----------------------------------------------------------------------------------
@@ -200,7 +198,7 @@ class Bookkeeping:
                 if await self.store.keys_version() != self._version:
                     await self.refresh()
             except Exception:
-                log.exception("cannot read the keys; the known ones stay valid")
+                say(logging.ERROR, "cannot read the keys; the known ones stay valid", exc=True)
 
     async def upkeep(self, clock: Callable[[], float]) -> None:
         """Save the estimates and prune old rows, now and then. Runs until cancelled.
@@ -225,7 +223,7 @@ class Bookkeeping:
             await self.store.save_estimates(estimates.snapshot())
         except Exception as error:
             estimates.dirty = True
-            log.warning("the estimates could not be saved: %s", error)
+            say(logging.WARNING, f"the estimates could not be saved: {error}")
 
     async def _prune(self, now: float) -> None:
         state = self.terms.state
@@ -233,12 +231,15 @@ class Bookkeeping:
             await self.store.prune_holdings(now - state.ttl, state.entries)
             if not self._keep:
                 return
-            pruned = await self.store.prune(self.till.calendar.day(now - self._keep))
+            # What the journal tells of stays: a crash would bring the row back, and bill it again.
+            # A day is kept beside it, since zones do not agree on the day that a request began on.
+            oldest = min(now - self._keep, self.ledger.told_since - DAY)
+            pruned = await self.store.prune(self.till.calendar.day(oldest))
         except Exception as error:
-            log.warning("old usage rows could not be pruned: %s", error)
+            say(logging.WARNING, f"old usage rows could not be pruned: {error}")
         else:
             if pruned:
-                log.info("%d usage rows are pruned; their sums stay", pruned)
+                say(logging.INFO, "usage rows are pruned; their sums stay", rows=pruned)
 
 
 async def _till(store: SqliteStore, ledger: LedgerWriter, terms: Terms, now: float) -> Till:

@@ -12,19 +12,23 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from relayd import __version__, control
 from relayd.alerts.lookout import Lookout
 from relayd.config.config import Config
 from relayd.daemon import instruments, settings
 from relayd.daemon.bookkeeping import Bookkeeping
+from relayd.daemon.differences import differences
 from relayd.daemon.embedded import EmbeddedDemo
-from relayd.daemon.listening import Listening
+from relayd.daemon.listening import Listening, drain
 from relayd.daemon.process import raise_file_limit, tame_collector
 from relayd.daemon.reloading import Reloading
-from relayd.daemon.systemd import notify, watchdog_interval
+from relayd.daemon.retiring import Retired, renewed
+from relayd.daemon.systemd import notify, stay_alive, watchdog_interval
+from relayd.lines import say
 from relayd.logs import Logs, RequestLog, set_level
 from relayd.metrics.collector import Metrics
 from relayd.metrics.states import Sources
@@ -37,16 +41,14 @@ from relayd.relay.collecting import Collecting
 from relayd.relay.probing import Probing
 from relayd.relay.relay import Relay
 from relayd.relay.translation import Translator
-from relayd.tasks import Tasks
-from relayd.upstream.provider import Provider
-from relayd.web.account import AccountPages, Books
+from relayd.tasks import Tasks, hear
+from relayd.web.account import AccountPages
 from relayd.web.admin import Admin
 from relayd.web.admin_desk import Bureau
 from relayd.web.connection import Listener
-from relayd.web.pages import Pages, metrics_server
+from relayd.web.pages import Pages
+from relayd.web.scraping import Scraping
 from relayd.web.server import Front, new_request_id
-
-log = logging.getLogger("relayd")
 
 
 class Daemon:
@@ -73,6 +75,7 @@ class Daemon:
         self._admin_token = admin_token or Secret("")
         self._control_token = control.new_token()
         self._tasks = Tasks()
+        self._started = asyncio.Event()
         self._stopping = asyncio.Event()
         # What was opened, in order; closed in reverse, also when starting fails half-way.
         self._opened = contextlib.AsyncExitStack()
@@ -82,7 +85,7 @@ class Daemon:
         self._logs = logs
         self.request_log = RequestLog(logs)
         self._adopt_logs(config)
-        self._retired: list[Provider] = []
+        self._retired = Retired()
         self._demo: EmbeddedDemo | None = None
 
     # --- start ----------------------------------------------------------------------------------
@@ -90,6 +93,7 @@ class Daemon:
     async def start(self) -> None:
         """Open everything and listen; OSError when an address is taken, and nothing stays open."""
         raise_file_limit()
+        hear(asyncio.get_running_loop())
         try:
             await self._build_ledger()
             await self._build_relay()
@@ -102,10 +106,11 @@ class Daemon:
         self._tasks.spawn(self.books.watch(lambda: self.config.keys_poll_interval), "watch-keys")
         self._tasks.spawn(self.books.upkeep(time.time), "upkeep")
         self._tasks.spawn(self.metrics.watch_loop(), "watch-loop")
-        self._tasks.spawn(self.lookout.run(time.time), "lookout")
+        self._tasks.spawn(self.lookout.run(), "lookout")
         if (interval := watchdog_interval(self._environ)) is not None:
-            self._tasks.spawn(self._watchdog(interval), "watchdog")
+            self._tasks.spawn(stay_alive(self._environ, interval), "watchdog")
         tame_collector()
+        self._started.set()
         notify(self._environ, "READY=1", f"STATUS=listening on {', '.join(self.addresses)}")
 
     async def _build_ledger(self) -> None:
@@ -118,9 +123,13 @@ class Daemon:
             self._opened,
         )
         self.books.on_change = self._on_books
-        self.lookout = Lookout(self._snapshot, self.metrics.requests.alerts)
+        self.lookout = Lookout(
+            self._snapshot,
+            lambda: instruments.customers(self.books, time.time()),
+            self.metrics.requests.alerts,
+        )
         self._opened.push_async_callback(self.lookout.close)
-        await self.lookout.adopt(self.config.alerts.rules, self.config.alerts.webhooks)
+        await self.lookout.adopt(self.config.alerts.rules, settings.webhooks(self.config))
         self.ledger = self.books.ledger
         self._opened.push_async_callback(self._tasks.cancel)
         self._tasks.spawn(self.ledger.run(), "ledger")
@@ -140,13 +149,19 @@ class Daemon:
             reloads=lambda: self._reloading.reloads,
             lines_lost=lambda: self._logs.lost if self._logs is not None else 0,
             spooled=lambda: self.front.spooled,
+            sessions=lambda: self.realtime.sessions,
+            captures=lambda: instruments.captures(self.captures),
+            spans_dropped=lambda: self.relay.tracer.dropped if self.relay.tracer is not None else 0,
         )
 
     def _snapshot(self) -> Snapshot:
         clock = asyncio.get_running_loop().time
-        return instruments.snapshot(
-            self.relay, self.books, self.metrics.requests.totals, clock(), time.time()
+        stands = instruments.snapshot(
+            self.relay, self.ledger, self.metrics.requests.totals, clock(), time.time()
         )
+        lost = self._logs.lost if self._logs is not None else 0
+        failed = self._reloading.reloads.last_failed
+        return stands._replace(lines_lost=lost, reload_failed=failed)
 
     async def _build_relay(self) -> None:
         specs = await self._specs(self.config)
@@ -158,7 +173,7 @@ class Daemon:
         self.relay = Relay(
             self.books.directory,
             Pools(specs, self.config.routing),
-            {spec.name: Provider(spec) for spec in specs},
+            renewed({}, specs),
             self.books.till,
             self.metrics.requests,
             tell=self.request_log.tell,
@@ -190,8 +205,7 @@ class Daemon:
             self.metrics.page,
             self.config.metrics.token,
             (self._admin_token, self._control_token),
-            __version__,
-            time.time(),
+            settings.face(self.config, time.time()),
             lambda: not self.front.draining,
         )
         self.admin = Admin(
@@ -209,7 +223,11 @@ class Daemon:
             self.pages,
             settings.body_limits(self.config),
             self.admin,
-            self._account_pages(),
+            AccountPages(
+                lambda client: self.front.caller(client),
+                instruments.figures(self.books, time.time),
+                asyncio.get_running_loop().time,
+            ),
             self.realtime,
             trusted=self.config.trusted_proxies,
         )
@@ -227,8 +245,8 @@ class Daemon:
         self._opened.callback(self._listener.pre_shutdown)
         await self._listening.listen(self.config.listen, self._listener)
         if self.config.metrics.listen is not None:
-            pages = metrics_server(self.metrics.page)
-            await self._listening.listen_for_metrics(self.config.metrics.listen, pages)
+            pages = Scraping(self.metrics.page, lambda: self.pages.metrics_token)
+            await self._listening.listen_for_metrics(self.config.metrics.listen, pages.listener())
 
     @property
     def addresses(self) -> list[str]:
@@ -259,16 +277,21 @@ class Daemon:
 
     async def run(self) -> None:
         """Serve until a signal, then drain and stop."""
+        self.take_signals()
+        await self._stopping.wait()
+        await self.close()
+
+    def take_signals(self) -> None:
+        """Obey them from now on, in the main thread: best before anybody sees that it listens, for
+        a SIGHUP that nobody takes is the end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        await self._stopping.wait()
-        await self.close()
 
     def stop(self) -> None:
         """Ask for the end; asked twice, do not wait for streams."""
-        if self._stopping.is_set():
+        if self._stopping.is_set() and self._started.is_set():
             self.front.give_up()
         self._stopping.set()
 
@@ -279,26 +302,15 @@ class Daemon:
         self._listening.close()
         self._listener.pre_shutdown()
         self.realtime.drain()
-        await self._drain()
+        await drain(self.front, self._listener, self.config.drain_timeout)
         await self._listener.cut()
         await self._opened.aclose()
-        log.info("stopped")
+        say(logging.INFO, "stopped")
 
     async def _hang_up(self) -> None:
-        for provider in (*self.relay.providers.values(), *self._retired):
+        for provider in self.relay.providers.values():
             await provider.close()
-
-    async def _drain(self) -> None:
-        if self.front.active:
-            log.info("waiting for requests in flight: %d", self.front.active)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.config.drain_timeout):
-                await self.front.drained()
-                # Answered, but not all taken by the client; socket buffers have no event for that.
-                while self._listener.unsent() and not self.front.given_up:  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
-        if self.front.active:
-            log.warning("cutting requests in flight: %d", self.front.active)
+        await self._retired.close()
 
     # --- reload ---------------------------------------------------------------------------------
 
@@ -307,20 +319,21 @@ class Daemon:
 
     async def reload(self) -> None:
         """Read the configuration again; a bad one is reported and the old one stays."""
+        await self._started.wait()
         await self._reloading.reload()
 
     async def _apply(self, config: Config) -> None:
         if settings.fixed_at_start(config) != self._fixed:
-            log.warning(
+            say(
+                logging.WARNING,
                 "a new listen address, database, ledger, tracing or connection limit takes effect"
-                " at the next start"
+                " at the next start",
             )
         specs = await self._specs(config)
         await self.books.adopt(settings.terms(config))
-        await self.lookout.adopt(config.alerts.rules, config.alerts.webhooks)
+        await self.lookout.adopt(config.alerts.rules, settings.webhooks(config))
         old = self.relay.providers
-        kept = {n: p for n, p in old.items() if p.spec in specs}
-        new = {s.name: kept.get(s.name) or Provider(s) for s in specs}
+        new = renewed(old, specs)
         self.relay.pools.reload(specs, config.routing)
         self.relay.translator.adopt(config.translation, settings.capabilities(config))
         self.relay.reconfigure(new, config.keepalive_interval, config.limits.write_timeout)
@@ -328,26 +341,23 @@ class Daemon:
         self.captures.adopt(settings.captures(config))
         self.front.limits = settings.body_limits(config, self.front.limits.room)
         self.pages.metrics_token = config.metrics.token
+        self.pages.show(settings.face(config, self.pages.face.started_at))
         self.admin.token = config.admin.token or self._admin_token
         self.front.trusted = config.trusted_proxies
         self.realtime.reconfigure(config.realtime, config.limits.write_timeout)
         self._adopt_logs(config)
+        changed: dict[str, Any] = dict(differences(self.config, config))
         self.config = config
-        self._retire(provider for name, provider in old.items() if name not in kept)
-        log.info("reloaded; upstreams: %s", ", ".join(self.upstreams) or "none")
+        self._retired.take(each for name, each in old.items() if new.get(name) is not each)
+        words = "reloaded" if changed else "reloaded, nothing has changed"
+        say(logging.INFO, words, upstreams=self.upstreams or "none", **changed)
 
     def _adopt_logs(self, config: Config) -> None:
         how = config.logs
         self.request_log.adopt(how.requests, how.sample, how.slow)
         if self._logs is not None:
+            self._logs.lines.form = how.format
             set_level(self._logs, logging.getLevelNamesMapping()[how.level.upper()])
-
-    def _retire(self, providers: Iterable[Provider]) -> None:
-        """Let requests in flight end with the old ones; with the last of them, their keys go."""
-        self._retired = [provider for provider in self._retired if provider.connections]
-        for provider in providers:
-            provider.retire()
-            self._retired.append(provider)
 
     # --- keys and accounts ----------------------------------------------------------------------
 
@@ -359,20 +369,3 @@ class Daemon:
     async def refresh_keys(self) -> None:
         """See the store's keys now."""
         await self.books.refresh()
-
-    def _account_pages(self) -> AccountPages:
-        till = self.books.till
-        admission = till.admission
-        figures = Books(
-            admission.balances,
-            admission.needs_balance,
-            lambda: till.calendar.day(time.time()),
-            self.books.store,
-        )
-        clock = asyncio.get_running_loop().time
-        return AccountPages(lambda client: self.front.caller(client), figures, clock)
-
-    async def _watchdog(self, interval: float) -> None:
-        while True:
-            notify(self._environ, "WATCHDOG=1")
-            await asyncio.sleep(interval)

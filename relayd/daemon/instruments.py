@@ -1,19 +1,21 @@
-"""Where metrics and alerts look: how each part of a daemon stands, in their records.
+"""Where metrics, alerts and customers look: how each part of a daemon stands, in their records.
 
 Read on the loop, and never waiting.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from relayd.daemon.bookkeeping import Bookkeeping
 from relayd.ledger.writer import LedgerWriter
-from relayd.metrics.states import AccountState, Connections, LedgerState
-from relayd.policy.conditions import Snapshot
+from relayd.metrics.states import AccountState, Connections, Kept, LedgerState
+from relayd.policy.conditions import Customers, Snapshot
+from relayd.relay.capture import Captures
 from relayd.relay.relay import Relay
 from relayd.tracing import Tracer, TracingTerms
 from relayd.upstream.provider import Provider
+from relayd.web.account import Books
 
 LATE = 60.0  # seconds that a row may wait before anybody is told
 
@@ -25,6 +27,17 @@ def tracer(terms: TracingTerms) -> Tracer | None:
     from relayd.spans import OpenTelemetry
 
     return OpenTelemetry(terms)
+
+
+def figures(books: Bookkeeping, clock: Callable[[], float]) -> Books:
+    """What customers may see of their account; `clock` in Unix seconds."""
+    till, admission = books.till, books.till.admission
+    return Books(
+        admission.balances,
+        admission.needs_balance,
+        lambda: till.calendar.day(clock()),
+        books.store,
+    )
 
 
 def connections(providers: Iterable[Provider]) -> Iterator[Connections]:
@@ -64,9 +77,9 @@ def accounts(books: Bookkeeping) -> Iterator[AccountState]:
         yield AccountState(id, caller.account.name, admission.balances.spent(id), balance)
 
 
-def balances(books: Bookkeeping) -> list[tuple[str, int]]:
-    """Of the accounts that need one."""
-    return [(one.name, one.balance) for one in accounts(books) if one.balance is not None]
+def captures(captures: Captures) -> Kept:
+    """What became of them since the start."""
+    return Kept(captures.kept, captures.lost)
 
 
 def ledger_trouble(state: LedgerState) -> str:
@@ -89,18 +102,32 @@ def certificates(providers: Iterable[Provider]) -> Iterator[tuple[str, float]]:
             yield provider.spec.name, min(known)
 
 
-def expiring_keys(books: Bookkeeping) -> Iterator[tuple[str, float]]:
-    """The keys of ours that will expire, or did, and are not disabled."""
+def customers(books: Bookkeeping, moment: float) -> Customers:
+    """How those stand who can use a key at a `moment` in Unix seconds, and the keys that expire.
+
+    Where there are very many this takes a while: it may be called in another thread.
+    """
+    admission = books.till.admission
+    balances: dict[int, tuple[str, int]] = {}
+    keys = []
     for caller in books.directory.callers():
-        key = caller.key
-        if key.expires_at is not None and not (key.disabled or key.account.disabled):
-            yield key.name, key.expires_at
+        key, account = caller.key, caller.account
+        if key.disabled or account.disabled:
+            continue
+        if key.expires_at is not None:
+            keys.append((key.name, key.expires_at))
+            if key.expires_at <= moment:
+                continue
+        needs = account.id not in balances and caller.group.balance != "off"
+        if needs and admission.needs_balance(caller):
+            balances[account.id] = account.name, admission.balances.balance(account.id)
+    return Customers(list(balances.values()), keys)
 
 
 def snapshot(
-    relay: Relay, books: Bookkeeping, totals: tuple[int, int], now: float, moment: float
+    relay: Relay, writer: LedgerWriter, totals: tuple[int, int], now: float, moment: float
 ) -> Snapshot:
-    """How everything stands that somebody may have to be told of.
+    """How everything stands that somebody may have to be told of, but customers.
 
     Arguments:
         totals: requests that ended, and those of them that failed.
@@ -108,15 +135,13 @@ def snapshot(
         moment: the same in Unix seconds.
     """
     ended, failed = totals
-    state = ledger(books.ledger, moment)
-    providers = relay.providers.values()
+    state = ledger(writer, moment)
     return Snapshot(
-        relay.pools.report(now),
-        balances(books),
-        ended,
-        failed,
-        ledger_trouble(state),
-        state.full,
-        list(certificates(providers)),
-        list(expiring_keys(books)),
+        doors=relay.pools.report(now),
+        ended=ended,
+        failed=failed,
+        ledger=ledger_trouble(state),
+        ledger_full=state.full,
+        certificates=list(certificates(relay.providers.values())),
+        moment=moment,
     )

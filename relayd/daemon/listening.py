@@ -1,4 +1,5 @@
-"""Where a daemon is to be reached: its listening sockets, and the file that tells commands of them.
+"""Where a daemon is to be reached: its listening sockets, and the file that tells commands of them;
+and who is still being served when they close.
 
 Everything that is opened here goes on the daemon's stack, so it is closed in reverse, also when a
 later step fails. The control file is the exception: it goes first, before requests are waited for,
@@ -18,9 +19,10 @@ from aiohttp import web
 from relayd import control
 from relayd.config.values import Address
 from relayd.daemon import settings
+from relayd.lines import say
 from relayd.model import Secret
-
-log = logging.getLogger("relayd")
+from relayd.web.connection import Listener
+from relayd.web.server import Front
 
 BACKLOG = 1024
 
@@ -65,6 +67,7 @@ class Listening:
         server = await loop.create_server(pages, address.host or None, address.port)
         self.metrics_address = server.sockets[0].getsockname()[:2]
         self._opened.push_async_callback(pages.shutdown, 1.0)
+        self._opened.callback(pages.pre_shutdown)
         self._opened.callback(server.close)
 
     def take_control(self, database: Path, token: Secret) -> None:
@@ -73,7 +76,7 @@ class Listening:
         try:
             control.write(database, here)
         except OSError as exc:
-            log.warning("`relayd upstream` will not find this daemon: %s", exc)
+            say(logging.WARNING, f"`relayd upstream` will not find this daemon: {exc}")
         else:
             self._in_control.callback(control.remove, database, here)
 
@@ -82,3 +85,17 @@ class Listening:
         self._in_control.close()  # from now on nobody is sent to us
         for server in self._servers:
             server.close()
+
+
+async def drain(front: Front, listener: Listener, seconds: float) -> None:
+    """Wait until all who are served have their replies, at most for so long."""
+    if front.active:
+        say(logging.INFO, "waiting for requests in flight", requests=front.active)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await front.drained()
+            # Answered, but not all taken by the client; socket buffers have no event for that.
+            while listener.unsent() and not front.given_up:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    if front.active:
+        say(logging.WARNING, "cutting requests in flight", requests=front.active)

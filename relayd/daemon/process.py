@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import resource
+
+
+def open_standard_streams() -> None:
+    """Give each standard descriptor that is closed a place that leads nowhere.
+
+    Else the next file that is opened gets its number: what a library writes to stderr would stand
+    in the database. To be called before anything is opened.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
 
 
 def tame_collector() -> None:

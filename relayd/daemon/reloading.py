@@ -10,9 +10,8 @@ from pathlib import Path
 
 from relayd.config.config import Config, ConfigProblems, load
 from relayd.daemon.systemd import notify
+from relayd.lines import say
 from relayd.metrics.states import Reloads
-
-log = logging.getLogger("relayd")
 
 
 class Reloading:
@@ -54,9 +53,10 @@ class Reloading:
                 await self._apply(await asyncio.to_thread(load, self._path, self._environ))
                 ok = True
             except (ConfigProblems, OSError) as exc:
-                log.error("reload refused, the old configuration stays:\n%s", exc)
+                words = "reload refused, the old configuration stays"
+                say(logging.ERROR, words, problems=str(exc).splitlines())
             except Exception:
-                log.exception("reload failed, the old configuration stays")
+                say(logging.ERROR, "reload failed, the old configuration stays", exc=True)
             finally:
                 self.reloads.note(self._clock(), ok=ok)
                 notify(self._environ, "READY=1")

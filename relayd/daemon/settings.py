@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from relayd import __version__
+from relayd.alerting import Webhook
 from relayd.capture_terms import CaptureTerms
 from relayd.config.capabilities import shipped
 from relayd.config.config import Config
@@ -12,6 +14,7 @@ from relayd.policy.calendar import Calendar
 from relayd.policy.prices import PriceBook
 from relayd.spool import Room
 from relayd.web.bodies import BodyLimits
+from relayd.web.pages import Face
 from relayd.wire.capabilities import Capabilities
 from relayd.wire.defaults import Defaults
 from relayd.wire.dialects import DIALECTS
@@ -73,6 +76,16 @@ def capabilities(config: Config) -> Capabilities:
 def defaults(config: Config) -> Defaults:
     """What requests leave out, by endpoint."""
     return Defaults(config.defaults.by_endpoint())
+
+
+def webhooks(config: Config) -> tuple[Webhook, ...]:
+    """Where alerts go, in the name of this relay."""
+    return tuple(one._replace(source=config.public.name) for one in config.alerts.webhooks)
+
+
+def face(config: Config, started_at: float) -> Face:
+    """What everybody may know; `started_at` in Unix seconds."""
+    return Face(__version__, started_at, config.public.name, config.public.base_urls)
 
 
 def url(name: tuple[str, int]) -> str:

@@ -6,6 +6,7 @@ Without that variable nothing happens, so the same code runs in a terminal.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Mapping
 
@@ -31,3 +32,10 @@ def watchdog_interval(environ: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return microseconds / 2_000_000 if microseconds > 0 else None
+
+
+async def stay_alive(environ: Mapping[str, str], interval: float) -> None:
+    """Give a sign of life every `interval` seconds, as long as the event loop turns."""
+    while True:
+        notify(environ, "WATCHDOG=1")
+        await asyncio.sleep(interval)

@@ -15,8 +15,9 @@ from typing import Any, Final, Protocol, cast
 import httptools
 import orjson
 
+from relayd.demo.handshake import is_session
 from relayd.demo.playback import Playback, Played, Ticker
-from relayd.demo.realtime import Session, is_session
+from relayd.demo.realtime import Session
 from relayd.demo.refusal import Refusal, openai_error
 from relayd.demo.routes import Request
 from relayd.demo.script import Close, Leave, Send, Step, document, frame

@@ -15,7 +15,7 @@ from typing import Final
 
 import orjson
 
-from relayd.demo import realtime
+from relayd.demo import handshake
 from relayd.demo.connection import Connection
 from relayd.demo.playback import Played, Ticker
 from relayd.demo.refusal import Refusal, openai_error
@@ -187,7 +187,7 @@ class DemoProvider:
         self.seen.add(request)
         if self._key is not None:
             demand_key(Call("chat", "unknown"), request, self._key)
-        return realtime.check(request)
+        return handshake.check(request)
 
     def joined(self, connection: Connection) -> None:
         """A connection opened."""

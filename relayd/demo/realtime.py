@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -26,42 +25,17 @@ import orjson
 
 from relayd.demo.ask import Document
 from relayd.demo.frames import CLOSE, PING, PONG, TEXT, Broken, Incoming, closing, frame
+from relayd.demo.handshake import agreement
+from relayd.demo.memory import Memory, heard_usage
 from relayd.demo.names import Name, parse
-from relayd.demo.refusal import Refusal
 from relayd.demo.routes import Request
 
-ROUTE: Final = "/v1/realtime"
-_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_STATUSES: Final = ("400", "401", "403", "404", "429", "500", "503", "529")
 _CLOSES: Final = re.compile(r"-closes-(\d{4})(?=-|$)")
 _MOST_CHUNKS: Final = 100_000
 _LONGEST_QUOTE: Final = 200
 # A tenth of a second of silence: 24 kHz, 16 bits.
 _SOUND: Final = base64.b64encode(bytes(4800)).decode()
-_SOUND_TOKENS: Final = 2
 _FLOOD: Final = 64 * 1024  # bytes of an event of a flood
-_BYTES_A_TOKEN: Final = 4
-_BYTES_AN_AUDIO_TOKEN: Final = 6400  # of base64: ten tokens a second
-
-
-def is_session(request: Request) -> bool:
-    """Whether a request asks for a session."""
-    wanted = request.headers.get("upgrade", "").lower()
-    return request.method == "GET" and request.route == ROUTE and wanted == "websocket"
-
-
-def check(request: Request) -> str:
-    """The model of a session; raises Refusal where it is not to be had."""
-    headers = request.headers
-    if headers.get("sec-websocket-version") != "13" or "sec-websocket-key" not in headers:
-        raise Refusal(400, "This is no WebSocket handshake.")
-    model = request.query.get("model", "")
-    if not model:
-        raise Refusal(400, "You must provide a model parameter.", code="missing_model")
-    for status in _STATUSES:
-        if parse(model).has(status):
-            raise Refusal(int(status), f"The model {model} answers {status}.")
-    return model
 
 
 def _ears_in(session: object) -> str:
@@ -99,19 +73,9 @@ class Session:
         self._responses = 0
         self._modality = "text"
         self._said = ""  # what the user said last
-        self._fresh = [0, 0]  # tokens of text and of audio that no response has read yet
-        self._read = [0, 0]  # those that one has
-        self._pending = 0  # bytes of audio that are not committed
+        self._memory = Memory()
         self._ears = ""  # the model that transcribes what is said
-        key = request.headers["sec-websocket-key"].encode()
-        accept = base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
-        self._head = (
-            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n"
-            b"x-request-id: req_demo_session\r\nsec-websocket-accept: " + accept + b"\r\n"
-        )
-        offered = request.headers.get("sec-websocket-protocol", "")
-        if "realtime" in [each.strip() for each in offered.split(",")]:
-            self._head += b"sec-websocket-protocol: realtime\r\n"
+        self._head = agreement(request)
         self.closed = False
 
     def __repr__(self) -> str:
@@ -174,7 +138,7 @@ class Session:
 
     def _begin(self) -> None:
         self._timer = None
-        self._transport.write(self._head + b"\r\n")
+        self._transport.write(self._head)
         session = {
             "type": "realtime",
             "object": "realtime.session",
@@ -215,34 +179,24 @@ class Session:
             said = part.get("text") if isinstance(part, dict) else None
             if isinstance(said, str):
                 self._said = said[:_LONGEST_QUOTE]
-                self._fresh[0] += -(-len(said) // _BYTES_A_TOKEN)
+                self._memory.read(said)
         self._say({"type": "conversation.item.added", "previous_item_id": None, "item": item})
 
     def _on_input_audio_buffer_append(self, event: Document) -> None:
-        self._pending += len(str(event.get("audio") or ""))
+        self._memory.hear(str(event.get("audio") or ""))
 
     def _on_input_audio_buffer_commit(self, event: Document) -> None:
-        self._fresh[1] += -(-self._pending // _BYTES_AN_AUDIO_TOKEN)
-        item, bytes_heard = f"item_{self._number}", self._pending
-        self._pending, self._said = 0, "(speech)"
+        item, heard = f"item_{self._number}", self._memory.commit()
+        self._said = "(speech)"
         self._say({"type": "input_audio_buffer.committed", "item_id": item})
         if self._ears:
-            self._transcribe(item, bytes_heard)
+            self._transcribe(item, heard)
         if "-vad" in self._model:
             self._on_response_create({})
 
-    def _transcribe(self, item: str, size: int) -> None:
-        heard = -(-size // _BYTES_AN_AUDIO_TOKEN)
-        usage: Document = {
-            "type": "tokens",
-            "total_tokens": heard + 2,
-            "input_tokens": heard,
-            "input_token_details": {"text_tokens": 0, "audio_tokens": heard},
-            "output_tokens": 2,
-        }
-        if "whisper" in self._ears:
-            usage = {"type": "duration", "seconds": heard / 10}
+    def _transcribe(self, item: str, heard: int) -> None:
         kind = "conversation.item.input_audio_transcription.completed"
+        usage = heard_usage(self._ears, heard)
         self._say({"type": kind, "item_id": item, "transcript": "(speech)", "usage": usage})
 
     def _on_response_create(self, event: Document) -> None:
@@ -345,35 +299,13 @@ class Session:
 
     def _done(self, id: str, status: str, words: int) -> Document:
         response: dict[str, Any] = self._about(id, status)
-        response["usage"] = None if self._name.has("no-usage") else self._usage(words)
+        usage = self._memory.usage(words, speaks=self._modality == "audio")
+        response["usage"] = None if self._name.has("no-usage") else usage
         if status == "failed":
             error = {"type": "server_error", "code": None, "message": "The demo fails here."}
             response["status_details"] = {"type": "failed", "error": error}
             response["usage"] = None
         return {"type": "response.done", "response": response}
-
-    def _usage(self, words: int) -> Document:
-        text, audio = (a + b for a, b in zip(self._fresh, self._read, strict=True))
-        cached_text, cached_audio = self._read
-        spoken = words * _SOUND_TOKENS if self._modality == "audio" else 0
-        self._read, self._fresh = [text + words, audio + spoken], [0, 0]
-        return {
-            "total_tokens": text + audio + words + spoken,
-            "input_tokens": text + audio,
-            "output_tokens": words + spoken,
-            "input_token_details": {
-                "text_tokens": text,
-                "audio_tokens": audio,
-                "image_tokens": 0,
-                "cached_tokens": cached_text + cached_audio,
-                "cached_tokens_details": {
-                    "text_tokens": cached_text,
-                    "audio_tokens": cached_audio,
-                    "image_tokens": 0,
-                },
-            },
-            "output_token_details": {"text_tokens": words, "audio_tokens": spoken},
-        }
 
     def _complain(self, message: str, code: str) -> None:
         error = {"type": "invalid_request_error", "code": code, "message": message}

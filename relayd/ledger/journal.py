@@ -12,7 +12,8 @@ fail nevertheless, the closing line waits in memory until `retry` succeeds or th
 
 A file whose every request is in the store, and there on the platter (`secure`), is deleted,
 whichever it is. An opening may so outlive its closing; read back, it makes a row that the store has
-already and leaves as it is. Requests that stay open for long would each keep a file: when room gets
+already and leaves as it is. That only holds as long as the store keeps its row: `oldest` says what
+must not be pruned. Requests that stay open for long would each keep a file: when room gets
 scarce, `gather` writes their openings again, into the current one.
 
 The loop's thread writes lines and only lines. What may wait for the disk - bringing it to the
@@ -26,15 +27,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from relayd.errors import NoUpstream
 from relayd.ledger.lines import LONGEST, Opening, closing_line, opening_line
 from relayd.ledger.lock import beside
 from relayd.ledger.segment import Disk, Segment, segment_path
+from relayd.lines import say
 from relayd.model import Entry
-
-_log = logging.getLogger(__name__)
 
 _NEVER_OPENED = None, b""
 
@@ -93,7 +94,8 @@ class Journal:
         self._current: Segment | None = None
         self._opened: dict[str, tuple[Segment, bytes]] = {}  # requests in flight, their openings
         self._settled: dict[str, tuple[Segment, ...]] = {}  # ended, not yet in the store
-        self._unwritten: dict[str, bytes] = {}  # closing lines that no file took
+        # Closing lines that no file took, and when their requests began.
+        self._unwritten: dict[str, tuple[bytes, float]] = {}
         self._problem = ""
         self.full = False
         if not self._rotate():
@@ -116,6 +118,12 @@ class Journal:
         """Closing lines that wait in memory."""
         return len(self._unwritten)
 
+    @property
+    def oldest(self) -> float:
+        """When the first began, in Unix seconds, of all requests that a file has a line of."""
+        # A copy: `tidy`, in its thread, may take files away.
+        return min((segment.oldest for segment in self._segments.copy()), default=inf)
+
     # --- lines ----------------------------------------------------------------------------------
 
     def opened(self, opening: Opening) -> None:
@@ -123,7 +131,8 @@ class Journal:
         if self.full:
             raise self._refusal()
         line = opening_line(opening)
-        segment = self._put(line) if self._has_room(len(line) + LONGEST) else None
+        began = opening.started_at
+        segment = self._put(line, began) if self._has_room(len(line) + LONGEST) else None
         if segment is None:
             self._get_full()
             raise self._refusal()
@@ -136,9 +145,9 @@ class Journal:
         opening, _ = self._opened.pop(entry.request_id, _NEVER_OPENED)
         # The room of those that were let in is theirs; one that never was must not take it.
         allowed = opening is not None or (not self.full and self._has_room(len(line)))
-        segment = self._put(line) if allowed else None
+        segment = self._put(line, entry.started_at) if allowed else None
         if segment is None:
-            self._unwritten[entry.request_id] = line
+            self._unwritten[entry.request_id] = line, entry.started_at
             self._settled[entry.request_id] = opening.alone if opening else ()
             self._get_full()
         elif segment is opening:  # as most do: it counts once
@@ -159,8 +168,8 @@ class Journal:
 
     def retry(self) -> bool:
         """Try to get out of being full: to be called now and then while it is."""
-        for request_id, line in list(self._unwritten.items()):
-            segment = self._put(line)
+        for request_id, (line, began) in list(self._unwritten.items()):
+            segment = self._put(line, began)
             if segment is None:
                 return False
             del self._unwritten[request_id]
@@ -171,7 +180,7 @@ class Journal:
             self._maybe_give_up_current()
             return False
         self.full = False
-        _log.warning("journal: there is room again, requests are admitted")
+        say(logging.WARNING, "journal: there is room again, requests are admitted")
         return True
 
     def turn(self) -> None:
@@ -202,7 +211,7 @@ class Journal:
 
     def _write_again(self, segment: Segment, lines: dict[str, bytes]) -> bool:
         for request_id, line in lines.items():
-            other = self._put(line) if self._has_room(len(line)) else None
+            other = self._put(line, segment.oldest) if self._has_room(len(line)) else None
             if other is None:
                 return False
             other.pending += 1
@@ -244,8 +253,12 @@ class Journal:
         self._segments.add(segment)
         return segment
 
-    def _put(self, line: bytes) -> Segment | None:
-        """Write a line into the current file or, when that fails, into one more; None: neither."""
+    def _put(self, line: bytes, began: float) -> Segment | None:
+        """Write a line into the current file or, when that fails, into one more; None: neither.
+
+        Arguments:
+            began: when its request did.
+        """
         for _ in range(2):
             segment = self._current
             if segment is None or segment.offset > segment.end:
@@ -254,6 +267,8 @@ class Journal:
                 segment = self._current
             assert segment is not None
             if segment.append(line):
+                if began < segment.oldest:
+                    segment.oldest = began
                 return segment
             self._problem = segment.problem
             segment.cut()
@@ -285,7 +300,8 @@ class Journal:
 
     def _get_full(self) -> None:
         if not self.full:
-            _log.error("journal: %s; no request is admitted until there is room", self._problem)
+            words = f"journal: {self._problem}; no request is admitted until there is room"
+            say(logging.ERROR, words)
         self.full = True
 
     def _refusal(self) -> JournalFull:
@@ -310,7 +326,7 @@ class Journal:
                 if doomed and self._secure:
                     self._secure()
             except OSError as error:
-                _log.error("journal: cannot be brought to the disk: %s", error)
+                say(logging.ERROR, f"journal: cannot be brought to the disk: {error}")
             else:
                 self._delete_doomed(doomed)
 
@@ -321,7 +337,7 @@ class Journal:
                 segment.delete()
             except OSError as error:
                 self._doomed.append(segment)  # it takes up room until it is gone
-                _log.error("journal: a file cannot be deleted: %s", error)
+                say(logging.ERROR, f"journal: a file cannot be deleted: {error}")
             else:
                 self._segments.discard(segment)
 

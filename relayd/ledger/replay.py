@@ -21,12 +21,11 @@ from typing import NamedTuple
 from relayd.ledger.lines import Opening, Unreadable, read_line
 from relayd.ledger.segment import SUFFIX
 from relayd.ledger.writer import EntrySink, retry_delay
+from relayd.lines import say
 from relayd.model import Entry
 
 BATCH = 1000
 KEPT = ".unread"
-
-_log = logging.getLogger(__name__)
 
 
 class Recovered(NamedTuple):
@@ -99,10 +98,11 @@ class Replay:
             except Unreadable as problem:
                 self._damaged += 1
                 self._keep.add(path)
-                _log.warning("journal: a line of %s cannot be read: %s", path.name, problem)
+                words = f"journal: a line of {path.name} cannot be read: {problem}"
+                say(logging.WARNING, words)
         if rest:
             self._damaged += 1
-            _log.warning("journal: the last line of %s is cut off", path.name)
+            say(logging.WARNING, f"journal: the last line of {path.name} is cut off")
 
 
 async def recover(
@@ -125,9 +125,14 @@ async def recover(
     replay.done()
     found = replay.found
     if any(found):
-        _log.warning(
-            "journal: %d finished and %d interrupted requests read back, %d lines unreadable",
-            *found,
+        words = "journal: what a daemon left that did not end is read back"
+        finished, interrupted, unreadable = found
+        say(
+            logging.WARNING,
+            words,
+            finished=finished,
+            interrupted=interrupted,
+            unreadable=unreadable,
         )
     return found
 
@@ -143,6 +148,6 @@ async def _offer(batch: list[Entry], store: EntrySink, patience: float) -> None:
             if waited + delay > patience:
                 raise
             if failures == 1:
-                _log.warning("journal: the store does not take its rows yet: %s", error)
+                say(logging.WARNING, f"journal: the store does not take its rows yet: {error}")
             waited += delay
             await asyncio.sleep(delay)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 SUFFIX = ".log"
@@ -48,13 +49,15 @@ class Segment:
     """
 
     __slots__ = (
-        "_fd", "_write", "alone", "end", "named", "offset", "path", "pending", "problem", "synced",
+        "_fd", "_write", "alone", "end", "named", "offset", "oldest", "path", "pending", "problem",
+        "synced",
     )  # fmt: skip
 
     def __init__(self, path: Path, size: int, margin: int, disk: Disk) -> None:
         self.path = path
         self.end = size - margin
         self.offset = 0
+        self.oldest = inf  # when the first began of the requests that it has a line of
         self.pending = 0  # requests with a line here whose row the store does not have
         self.problem = ""
         self.named = False  # whether the folder that lists this file is on the disk

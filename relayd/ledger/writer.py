@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from relayd.ledger.lines import Opening
+from relayd.lines import say
 from relayd.model import Entry
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 5.0
 LAST_RETRY_CLOSING = 0.5  # at the end there is no time for patience
 CARE = 0.5  # seconds between two looks after the journal, where `sync` does not want them closer
-
-_log = logging.getLogger(__name__)
 
 
 class EntrySink(Protocol):
@@ -45,6 +44,9 @@ class Notes(Protocol):
 
     @property
     def unwritten(self) -> int: ...
+
+    @property
+    def oldest(self) -> float: ...
 
     def opened(self, opening: Opening) -> None: ...
 
@@ -127,6 +129,12 @@ class LedgerWriter:
     def unwritten(self) -> int:
         """Lines of the journal that the disk did not take yet."""
         return self._journal.unwritten
+
+    @property
+    def told_since(self) -> float:
+        """Rows of requests that began from then on must stay in the store, in Unix seconds: the
+        journal has lines of them, and would be read back after a crash."""
+        return self._journal.oldest
 
     @property
     def oldest(self) -> float | None:
@@ -228,7 +236,8 @@ class LedgerWriter:
                     delay = min(self.delay, LAST_RETRY_CLOSING)
                     await asyncio.sleep(delay)
         except TimeoutError:
-            _log.error("ledger: %d rows could not be written before the end", self.waiting)
+            words = "ledger: rows could not be written before the end"
+            say(logging.ERROR, words, rows=self.waiting)
         await asyncio.to_thread(self._journal.close, sync=bool(self._sync))
         return self.waiting
 
@@ -247,11 +256,12 @@ class LedgerWriter:
         self._failures += 1
         self.errors += 1
         if self._failures == 1:  # once per outage, not per try
-            _log.error("ledger: the store fails, %d rows wait: %s", self.waiting, error)
+            words = f"ledger: the store fails, rows wait: {error}"
+            say(logging.ERROR, words, rows=self.waiting)
 
     def _note_success(self) -> None:
         if self.failing:
-            _log.warning("ledger: the store takes rows again, %d wait", self.waiting)
+            say(logging.WARNING, "ledger: the store takes rows again", rows=self.waiting)
         self._failures = 0
         if not self._rows and not self._closing:
             self._some.clear()

@@ -26,7 +26,8 @@ _G: Final = "gauge"
 _H: Final = "histogram"
 _KEY: Final = ("upstream", "key")
 _MODEL: Final = ("model", "upstream")
-_WAY: Final = ("format", "upstream")
+_WAY: Final = ("operation", "upstream")
+_ASKED: Final = ("operation", "format")
 
 CATALOGUE: Final = (
     # --- requests
@@ -34,7 +35,7 @@ CATALOGUE: Final = (
         "relayd_requests_total",
         _C,
         "Requests ended, by how they ended.",
-        ("format", "upstream_format", "model", "upstream", "status", "outcome"),
+        ("operation", "format", "upstream_format", "model", "upstream", "status", "outcome"),
     ),
     Family("relayd_in_flight_requests", _G, "Requests in flight."),
     Family("relayd_waiting_requests", _G, "Requests that wait for an upstream key."),
@@ -67,6 +68,13 @@ CATALOGUE: Final = (
         "relayd_queue_wait_seconds", _H, "How long requests waited for a key that was at its limit."
     ),
     Family(
+        "relayd_received_bytes_total",
+        _C,
+        "Bodies of requests that clients sent, also files.",
+        _ASKED,
+    ),
+    Family("relayd_sent_bytes_total", _C, "What clients were sent as replies.", _ASKED),
+    Family(
         "relayd_limited_requests_total",
         _C,
         "Requests refused over a limit of their key or account.",
@@ -84,12 +92,38 @@ CATALOGUE: Final = (
         "Translations that left a field of the client's out, by its first name.",
         ("field",),
     ),
+    # --- realtime sessions
+    Family("relayd_realtime_open_sessions", _G, "Realtime sessions that are open."),
+    Family(
+        "relayd_realtime_sessions_total",
+        _C,
+        "Realtime sessions that have ended, by who ended them and how.",
+        ("by", "outcome"),
+    ),
+    Family(
+        "relayd_realtime_session_duration_seconds",
+        _H,
+        "How long realtime sessions were open; each response of theirs is a request, too.",
+    ),
     # --- tokens and money
     Family(
         "relayd_tokens_total",
         _C,
         "Tokens by kind; input is what no cache served, reasoning is part of output.",
         ("model", "upstream", "kind"),
+    ),
+    Family(
+        "relayd_media_tokens_total",
+        _C,
+        "Tokens of input or output that stood for media; those above have them, too.",
+        ("model", "upstream", "side", "kind"),
+    ),
+    Family(
+        "relayd_units_total",
+        _C,
+        "What is counted by something else than tokens: pictures made, seconds of audio heard,"
+        " characters spoken, searches, uses of the upstream's tools.",
+        ("model", "upstream", "unit"),
     ),
     Family("relayd_cost_dollars_total", _C, "What accounts paid.", _MODEL),
     Family(
@@ -114,7 +148,8 @@ CATALOGUE: Final = (
     Family(
         "relayd_upstream_attempts_total",
         _C,
-        "Attempts at an upstream key, by what came of them: ok, or the code of the failure.",
+        "Attempts at an upstream key, by what came of them: ok, the code of the failure,"
+        " client_gone, or lost_race.",
         ("upstream", "key", "result"),
     ),
     Family(
@@ -138,6 +173,12 @@ CATALOGUE: Final = (
         _G,
         "Until the upstream key is tried again; 0 for one that is.",
         _KEY,
+    ),
+    Family(
+        "relayd_upstream_key_troubled_models",
+        _G,
+        "Models that the upstream key does not take requests for, by why.",
+        ("upstream", "key", "state"),
     ),
     Family("relayd_upstream_key_in_flight", _G, "Requests the upstream key holds.", _KEY),
     Family(
@@ -190,9 +231,21 @@ CATALOGUE: Final = (
         "Lines of the log that could not be written: the disk is full, or nobody reads them.",
     ),
     Family(
+        "relayd_captures_total",
+        _C,
+        "Requests whose content was to be kept for finding errors: kept, or lost to a disk that is"
+        " slow or full.",
+        ("result",),
+    ),
+    Family(
+        "relayd_spans_dropped_total",
+        _C,
+        "Spans that no receiver of traces got: it is down or slow.",
+    ),
+    Family(
         "relayd_alerts_total",
         _C,
-        "Alerts to webhooks: sent, failed after all tries, or dropped because too many waited.",
+        "Alerts to webhooks: sent, retried, failed after all tries, or dropped: too many waited.",
         ("webhook", "result"),
     ),
     Family("relayd_build_info", _G, "1, with what runs.", ("version", "python")),

@@ -12,15 +12,17 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final
 
 from relayd.metrics.catalogue import BY_NAME, Family
 
 MOST_SERIES: Final = 1000  # of one counter; labels are bounded anyway, this is the fuse
 OTHER: Final = "other"
-# Seconds: of whole requests, between two tokens, of our own work.
+# Seconds: of whole requests, between two tokens, of sessions, of our own work.
 LONG: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 BETWEEN: Final = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 5)
+HOURS: Final = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200)
 SHORT: Final = (
     *(0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.00075),
     *(0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1),
@@ -74,29 +76,31 @@ class Counts:
 
 def simple(name: str, numbers: Iterable[tuple[Labels, float]]) -> str:
     """A counter or gauge of the catalogue, as text."""
-    family = BY_NAME[name]
-    names = family.labels
-    lines = [_head(family)]
-    lines += [f"{name}{_braced(names, labels)} {_number(n)}\n" for labels, n in numbers]
-    return "".join(lines)
+    head = _head(BY_NAME[name])
+    return head + "".join([f"{_named(name, labels)} {_number(n)}\n" for labels, n in numbers])
 
 
 def histogram(name: str, spreads: Mapping[Labels, Spread]) -> str:
     """A histogram of the catalogue, as text; what nothing was counted in is left out."""
     family = BY_NAME[name]
-    lines = [_head(family)]
+    pieces = [_head(family)]
     for labels, spread in spreads.items():
-        if not any(spread.counts):
-            continue
-        inner, braced = _joined(family.labels, labels), _braced(family.labels, labels)
-        bucket = f"{name}_bucket{{{inner}," if inner else f"{name}_bucket{{"
-        so_far = 0
-        for bound, count in zip(_bounds(spread.bounds), spread.counts, strict=True):
-            so_far += count
-            lines.append(f'{bucket}le="{bound}"}} {so_far}\n')
-        lines.append(f"{name}_sum{braced} {_number(spread.total)}\n")
-        lines.append(f"{name}_count{braced} {so_far}\n")
-    return "".join(lines)
+        so_far = tuple(accumulate(spread.counts))
+        if so_far[-1]:
+            template = _template(family, labels, spread.bounds)
+            pieces.append(template % (*so_far, _number(spread.total), so_far[-1]))
+    return "".join(pieces)
+
+
+@lru_cache(maxsize=4096)
+def _template(family: Family, labels: Labels, bounds: tuple[float, ...]) -> str:
+    """All lines of one histogram but their numbers. Remembered, as most are the same ones at every
+    scrape."""
+    name, inner = family.name, _joined(family.labels, labels).replace("%", "%%")
+    bucket = f"{name}_bucket{{{inner}," if inner else f"{name}_bucket{{"
+    braced = f"{{{inner}}}" if inner else ""
+    lines = [f'{bucket}le="{bound}"}} %d\n' for bound in _bounds(bounds)]
+    return "".join([*lines, f"{name}_sum{braced} %s\n", f"{name}_count{braced} %d\n"])
 
 
 def _head(family: Family) -> str:
@@ -109,15 +113,17 @@ def _bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=65_536)
+def _named(name: str, values: Labels) -> str:
+    """A series with its labels. Remembered: most are the same ones at every scrape."""
+    names = BY_NAME[name].labels
+    return f"{name}{{{_joined(names, values)}}}" if names else name
+
+
 def _joined(names: Labels, values: Labels) -> str:
-    """`a="1",b="2"`. Remembered: most series are the same ones at every scrape."""
+    """`a="1",b="2"`."""
     return ",".join(
         f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)
     )
-
-
-def _braced(names: Labels, values: Labels) -> str:
-    return f"{{{_joined(names, values)}}}" if names else ""
 
 
 def _escaped(value: str) -> str:
@@ -125,6 +131,8 @@ def _escaped(value: str) -> str:
 
 
 def _number(number: float) -> str:
+    if number.__class__ is int:
+        return str(number)
     if math.isinf(number):
         return "+Inf" if number > 0 else "-Inf"
     return str(int(number)) if number == int(number) else repr(number)

@@ -6,6 +6,7 @@ passed in as functions, so that this knows none of them.
 
 from __future__ import annotations
 
+import heapq
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,7 @@ from relayd.money import DOLLAR
 from relayd.policy.reports import STATES, DoorReport
 
 MOST_ACCOUNTS: Final = 50
+MODEL_STATES: Final = ("cooling", "half_open", "open", "refused")
 
 
 class Connections(NamedTuple):
@@ -72,6 +74,13 @@ class Reloads:
             self.failed += 1
 
 
+class Kept(NamedTuple):
+    """Captures since the start."""
+
+    kept: int = 0
+    lost: int = 0
+
+
 class Sources(NamedTuple):
     """Where to look. Each function is called once a scrape, and must not wait."""
 
@@ -86,35 +95,62 @@ class Sources(NamedTuple):
     reloads: Callable[[], Reloads] = Reloads
     lines_lost: Callable[[], int] = int
     spooled: Callable[[], int] = int
+    sessions: Callable[[], int] = int
+    captures: Callable[[], Kept] = Kept
+    spans_dropped: Callable[[], int] = int
 
 
 class Accounts:
-    """Which accounts have a name of their own in the metrics: the MOST_ACCOUNTS that had paid most
-    when this was first asked, and new ones while there is room; the rest are `other` together.
+    """Which accounts have a series of their own: the MOST_ACCOUNTS that paid most.
 
-    Who has a name keeps it: would an account move between its own series and `other`, either
-    would fall, and Prometheus takes a counter that falls for one that began anew.
+    A series says what its account ever paid, so that it only grows. Who has none yet and has paid a
+    tenth more than the one that paid least of those who do takes its place. `other` is what the
+    rest paid while they had no name: it adds up increases, and so it only grows too, whoever comes
+    and goes; would it fall, Prometheus would take it for one that began anew. It remembers a number
+    for each account.
     """
 
-    __slots__ = ("_named",)
+    __slots__ = ("_named", "_others", "_paid")
 
     def __init__(self) -> None:
         self._named: set[int] = set()
+        self._others = 0
+        self._paid: dict[int, int] = {}
 
     def __repr__(self) -> str:
-        return f"<Accounts {len(self._named)} named>"
+        return f"<Accounts {len(self._named)} named of {len(self._paid)}>"
 
     def split(self, all_of_them: Iterable[AccountState]) -> tuple[list[AccountState], int]:
-        """Those with a name, and what all others paid together."""
-        shown, others = [], 0
-        for one in sorted(all_of_them, key=lambda one: (-one.paid, one.id)):
-            if one.id not in self._named and len(self._named) < MOST_ACCOUNTS:
-                self._named.add(one.id)
-            if one.id in self._named and one.name != OTHER:
-                shown.append(one)
-            else:
-                others += one.paid
-        return shown, others
+        """Those with a name, who paid most first, and what all others paid, in pico-dollars."""
+        accounts = {one.id: one for one in all_of_them}
+        named = self._named = {
+            id for id in self._named if id in accounts and accounts[id].name != OTHER
+        }
+        nameless = [one for id, one in accounts.items() if id not in named and one.name != OTHER]
+        richest = heapq.nlargest(MOST_ACCOUNTS, nameless, key=_rank)
+        room = MOST_ACCOUNTS - len(named)
+        named.update(one.id for one in richest[:room])
+        paid = self._paid
+        for id, one in accounts.items():
+            if id not in named:
+                self._others += max(one.paid - paid.get(id, 0), 0)
+        self._paid = {id: one.paid for id, one in accounts.items()}
+        self._exchange(richest[room:], accounts)
+        return sorted((accounts[id] for id in named), key=_rank, reverse=True), self._others
+
+    def _exchange(self, nameless: list[AccountState], accounts: dict[int, AccountState]) -> None:
+        """Give names to who has overtaken; of the nameless who paid most comes first."""
+        poorest = sorted((accounts[id] for id in self._named), key=_rank)
+        for one, least in zip(nameless, poorest, strict=False):
+            if 10 * one.paid <= 11 * least.paid:
+                break
+            self._named.remove(least.id)
+            self._named.add(one.id)
+
+
+def _rank(one: AccountState) -> tuple[int, int]:
+    """The more it paid the greater; of those that paid the same, the older account."""
+    return one.paid, -one.id
 
 
 def collect(sources: Sources, accounts: Accounts) -> Iterator[str]:
@@ -123,12 +159,18 @@ def collect(sources: Sources, accounts: Accounts) -> Iterator[str]:
     yield simple("relayd_waiting_requests", [((), sources.waiting())])
     yield simple("relayd_client_connections", [((), sources.clients())])
     yield simple("relayd_spooled_bytes", [((), sources.spooled())])
+    yield simple("relayd_realtime_open_sessions", [((), sources.sessions())])
     yield from _doors(list(sources.doors()))
     yield from _connections(list(sources.connections()))
     yield from _ledger(sources.ledger())
     yield from _accounts(*accounts.split(sources.accounts()))
     yield from _configuration(sources.reloads())
     yield simple("relayd_log_lines_lost_total", [((), sources.lines_lost())])
+    yield simple(
+        "relayd_captures_total",
+        (((result,), number) for result, number in sources.captures()._asdict().items()),
+    )
+    yield simple("relayd_spans_dropped_total", [((), sources.spans_dropped())])
     runs = (sources.version, platform.python_version())
     yield simple("relayd_build_info", [(runs, 1)])
 
@@ -145,6 +187,14 @@ def _doors(doors: list[DoorReport]) -> Iterator[str]:
     )
     yield simple(
         "relayd_upstream_key_cooldown_seconds", ((name, _until(door)) for name, door in both)
+    )
+    yield simple(
+        "relayd_upstream_key_troubled_models",
+        (
+            ((*name, state), sum(shut == state for _, shut, _, _ in door.models))
+            for name, door in both
+            for state in MODEL_STATES
+        ),
     )
     yield simple("relayd_upstream_key_in_flight", ((name, door.in_flight) for name, door in both))
 

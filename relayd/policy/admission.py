@@ -12,57 +12,27 @@ beyond its reservation is paid only as far as there is something left, and the r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from math import ceil
-from types import MappingProxyType
 from typing import NamedTuple
 
 from relayd.accounts import NO_CAPS, Caps
 from relayd.errors import Limit, Refused
-from relayd.model import Usage
 from relayd.money import shown
 from relayd.policy.allowances import Allowance
 from relayd.policy.balances import NO_BOUND, Balances, Spending
 from relayd.policy.buckets import Level
 from relayd.policy.calendar import Calendar
 from relayd.policy.keys import LONGEST_SHOWN, Caller
-from relayd.policy.prices import Price, charged
+from relayd.policy.prices import Price
+from relayd.policy.reservation import DEFAULT_OUTPUT, Ask, opening_cost, reserved_for, tokens_for
 
-DEFAULT_OUTPUT = 4096
-# Counts come from strangers, and a minute's tokens must not be gone for years by one of them.
-MOST_CHOICES = 128  # for which tokens are taken; money is reserved for all
-MOST_OWED = 10  # minutes of its tokens that one settlement may leave a limit owing
-NOBODY_ELSE: Mapping[str, Price] = MappingProxyType({})
+# Minutes of its tokens that one settlement may leave a limit owing: counts come from strangers, and
+# nobody is shut out for years by one of them.
+MOST_OWED = 10
 KEY, ACCOUNT = "this API key", "this account"
 WINDOWS = {"day": "a day", "month": "a month", "ever": "in all"}
-
-
-class Ask(NamedTuple):
-    """A request that wants to be let in.
-
-    Arguments:
-        caller: who asks.
-        model: the public name.
-        price: of the model; None where it has none.
-        tokens_in: an estimate of the prompt.
-        bytes_in: the size of the body: more tokens than that it cannot have.
-        max_out: the most output tokens of one reply; None where the request does not say.
-        choices: replies that are asked for.
-        fallbacks: the prices of other models that may answer, by name. The account pays for the one
-            that did, so what is reserved is for the dearest.
-        units: what is asked for beside tokens: pictures, audio, characters.
-    """
-
-    caller: Caller
-    model: str
-    price: Price | None
-    tokens_in: int
-    bytes_in: int
-    max_out: int | None = None
-    choices: int = 1
-    fallbacks: Mapping[str, Price] = NOBODY_ELSE
-    units: Usage | None = None
 
 
 class Party(NamedTuple):
@@ -70,6 +40,13 @@ class Party(NamedTuple):
 
     allowance: Allowance
     spending: Spending
+
+
+class Place(NamedTuple):
+    """One of those that a key and its account may have in flight."""
+
+    key: Allowance
+    account: Allowance
 
 
 @dataclass(slots=True, eq=False)
@@ -182,13 +159,12 @@ class Admission:
         balanced = group.balance != "off" and self.needs_balance(caller)
         reserved = opening = 0
         if ask.price is not None or ask.fallbacks:
-            reserved, needed = _reservation(ask, output)
+            reserved, needed = reserved_for(ask, output)
             if needed:
                 self._check_money(caller, needed, balanced, moment)
         if ask.price is not None:
-            opening = _opening_cost(ask, ask.price, reserved)
-        # What is asked for is seldom used up; the truth is counted at the end.
-        tokens = ask.tokens_in + min(output, self._default_output) * min(ask.choices, MOST_CHOICES)
+            opening = opening_cost(ask, ask.price, reserved)
+        tokens = tokens_for(ask, min(output, self._default_output))
         key.allowance.check(tokens, now)
         account.allowance.check(tokens, now)
 
@@ -199,13 +175,28 @@ class Admission:
         day = self._calendar.day(moment)
         return Grant(ask, key, account, reserved, tokens, day, opening, now, balanced)
 
-    def check(self, caller: Caller, costs: bool, now: float, moment: float) -> None:
-        """As `admit`, for a request of which no more is known than whether it costs anything."""
+    def enter(self, caller: Caller, costs: bool, now: float, moment: float) -> Place:
+        """Take a place among the requests in flight, for one of which no more is known yet than
+        whether it costs anything; before it is admitted it has to `leave`.
+
+        Raises as `admit` where it would not be let in, whatever it holds; nothing is taken then.
+        """
         key, account = self._parties(caller)
         if costs and caller.group.multiplier:
             self._check_money(caller, 1, self.needs_balance(caller), moment)
         key.allowance.check(0, now)
         account.allowance.check(0, now)
+
+        place = Place(key.allowance, account.allowance)
+        for allowance in place:
+            allowance.in_flight += 1
+        return place
+
+    @staticmethod
+    def leave(place: Place) -> None:
+        """Give back what `enter` took."""
+        for allowance in place:
+            allowance.in_flight -= 1
 
     def needs_balance(self, caller: Caller) -> bool:
         """Whether the caller's account has to have a balance to spend."""
@@ -322,43 +313,6 @@ class Admission:
         """How many requests of an account are open."""
         party = self._accounts.get(account_id)
         return party.allowance.in_flight if party is not None else 0
-
-
-def _reservation(ask: Ask, output: int) -> tuple[int, int]:
-    """What is set aside for a request, and what has to be there; nothing for a free one.
-
-    With `strict` that is the most it can cost, where a token is at least a byte. Otherwise it is
-    what it may cost by the estimate, up to the group's bound, and at least the smallest amount.
-    Whichever model answers: it is that of the dearest.
-    """
-    group = ask.caller.group
-    size = ask.bytes_in if group.strict else ask.tokens_in
-    output, units = output * ask.choices, ask.units
-    raw = 0 if ask.price is None else ask.price.ceiling(size, output, units)
-    for price in ask.fallbacks.values():
-        raw = max(raw, price.ceiling(size, output, units))
-    amount = charged(raw, group.multiplier)
-    if not amount:
-        return 0, 0
-    most = group.reserve_cap
-    if most is not None and amount > most and not group.strict:
-        amount = most
-    return amount, amount or 1
-
-
-def _opening_cost(ask: Ask, price: Price, reserved: int) -> int:
-    group = ask.caller.group
-    if group.leaving == "free":
-        return 0
-    if price.tiers:
-        raw = price.cost(Usage(in_uncached=ask.tokens_in))
-    else:  # the same, without the record
-        raw = price.request + ask.tokens_in * price.rates.input
-    if ask.units is not None and price.units is not None:
-        # What goes in was heard or read, whatever came of it; pictures come out.
-        raw += price.units.cost(replace(ask.units, images=None))
-    cost = charged(raw, group.multiplier)
-    return min(cost, reserved) if group.strict else cost
 
 
 def _tighter(one: Level | None, other: Level | None) -> Level | None:

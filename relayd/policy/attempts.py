@@ -11,7 +11,7 @@ Pure: the relay and the simulation of outages walk the same way.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from relayd.errors import (
     AllFull,
@@ -27,12 +27,12 @@ from relayd.policy.pool import Target, Wanted
 from relayd.policy.pools import Pools, Route
 
 # Which failures another attempt can heal. A status that is not here is everybody's answer.
-RETRIED: Mapping[type[RelayError], bool] = {
-    ConnectFailed: True,
-    NoAnswer: True,
-    BadReply: True,
-    NoUpstream: True,  # this upstream's connections are used up, not another's
-}
+RETRIED: tuple[type[RelayError], ...] = (
+    ConnectFailed,
+    NoAnswer,
+    BadReply,
+    NoUpstream,  # this upstream's connections are used up, not another's
+)
 RETRIED_STATUSES = frozenset(
     {401, 402, 403, 408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529}
 )
@@ -46,7 +46,7 @@ def retried(error: RelayError) -> bool:
     if isinstance(error, BadStatus):
         # A reworded 400 (a bad key in Gemini's words) is a refusal of our credential, too.
         return error.upstream_status in RETRIED_STATUSES or error.code == "upstream_credential"
-    return any(isinstance(error, kind) and yes for kind, yes in RETRIED.items())
+    return isinstance(error, RETRIED)
 
 
 class Attempts:

@@ -139,6 +139,11 @@ class Breaker:
         self._open_for = self._rules.open_for
         self._close(0.0)
 
+    @property
+    def failures(self) -> int:
+        """How many it counts, in the window before it opened."""
+        return self._failures.counted
+
     def opened_for(self) -> float:
         """Seconds of the open time now in force, before jitter; a failed probe doubles it."""
         return self._open_for

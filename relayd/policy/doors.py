@@ -1,10 +1,10 @@
 """Doors: one for each upstream key. Whether it lets a request through, and what it remembers.
 
 A door holds what belongs to the key (requests in flight, limits, latency, whether the provider
-refused it), and for each model in trouble a gate (circuit breaker, cool-down). A site is one base
-URL of the upstream, shared by its doors: what cannot be connected to fails for every key at once,
-and the next site takes over. Gates come about with the first trouble, so that models nobody has
-trouble with cost one dict lookup, and names that clients invent cost nothing.
+refused it), and for each model in trouble a gate. The sites are those of its upstream, shared by
+its doors: what cannot be connected to fails for every key at once, and the next site takes over.
+Gates come about with the first trouble, so that models nobody has trouble with cost one dict
+lookup, and names that clients invent cost nothing.
 
 `blocked` answers in the words of `rotation`: 0 lets through, a moment is when to ask again, -1 is
 not now.
@@ -15,101 +15,25 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection
-from typing import Literal
 
 from relayd.errors import BadStatus, ConnectFailed, RelayError, UpstreamError
 from relayd.model import KeyLimits, UpstreamKey, UpstreamSpec
 from relayd.policy.breakers import Breaker
 from relayd.policy.buckets import MinuteWindow
+from relayd.policy.changes import Change, Event, Hear, nobody
+from relayd.policy.gates import NOT_NOW, Gate, Site
 from relayd.policy.latency import PeakEwma, Quantiles
 from relayd.routing import Routing
 
 MOST_GATES = 256
+MOST_SERVED = 64  # models of which a door knows when they went well last
+LATELY = 300.0  # seconds in which a model that went well speaks for its door
 HALF_LIFE = 60.0  # seconds in which what the success ratio remembers counts half
-FIRST_COOLDOWN = 1.0  # seconds, for a rate limit that does not say how long; doubled each time
-LONGEST_UNTOLD = 60.0
-NOT_NOW = -1.0
 NO_LIMITS = KeyLimits()
 CREDENTIAL = "upstream_credential"
+PROBED = "A probe was answered well."
 # The demo provider refuses by the model's name, whatever the key.
 REFUSES_BY_MODEL = frozenset({"demo"})
-
-GateState = Literal["up", "cooling", "open", "half_open", "refused"]
-
-
-class Gate:
-    """What one key has to say about one model: its breaker, its cool-down, a refusal."""
-
-    __slots__ = ("_untold", "breaker", "cooled_until", "refused", "why")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self.breaker = breaker
-        self.cooled_until = 0.0
-        self.refused = False
-        self.why = ""
-        self._untold = 0
-
-    def __repr__(self) -> str:
-        cooled = f" cooled until {self.cooled_until:g}" if self.cooled_until else ""
-        return f"<Gate {self.breaker!r}{cooled}{' refused' if self.refused else ''}>"
-
-    def blocked(self, now: float) -> float:
-        """0 when a request may pass, else until when not; -1 where no time is known."""
-        if self.refused:
-            return math.inf
-        if now < self.cooled_until:
-            return max(self.cooled_until, self.breaker.until)
-        if self.breaker.allows(now):
-            return 0.0
-        return self.breaker.until if self.breaker.until > now else NOT_NOW
-
-    def cool(self, wait: float | None, longest: float, now: float) -> None:
-        """A rate limit: nobody passes for `wait` seconds, or a while that grows when none is
-        told."""
-        if not wait:  # none told, or 0, which from one that has just refused means as little
-            if now < self.cooled_until:
-                return  # of a burst: it began before the limit was known, and says nothing new
-            wait = min(FIRST_COOLDOWN * 2.0**self._untold, LONGEST_UNTOLD)
-            self._untold = min(self._untold + 1, 10)
-        self.cooled_until = max(self.cooled_until, now + min(wait, longest))
-        self.why = "rate limit"
-
-    def well(self) -> None:
-        """A reply came: limits that were not told begin small again."""
-        self._untold = 0
-
-    @property
-    def is_well(self) -> bool:
-        """Whether nothing but a rate limit may be against it."""
-        return not self.refused and self.breaker.state == "closed"
-
-    def state(self, now: float) -> GateState:
-        """In one word."""
-        if self.refused:
-            return "refused"
-        if now < self.cooled_until:
-            return "cooling"
-        kind = self.breaker.state
-        return "up" if kind == "closed" else "open" if kind == "open" else "half_open"
-
-    def reset(self) -> None:
-        """The operator says that all is well."""
-        self.breaker.reset()
-        self.cooled_until, self.refused, self.why = 0.0, False, ""
-        self._untold = 0
-
-
-class Site:
-    """One base URL of an upstream, as far as connecting to it goes."""
-
-    __slots__ = ("breaker", "why")
-
-    def __init__(self, breaker: Breaker) -> None:
-        self.breaker = breaker
-        self.why = ""
-
-    def __repr__(self) -> str:
-        return f"<Site {self.breaker!r}>"
 
 
 class Tally:
@@ -152,6 +76,7 @@ class Door:
         sites: those of its upstream, the primary first.
         routing: the rules.
         rng: jitter.
+        hear: called with each change of its state that a request or a probe brings about.
     """
 
     __slots__ = (
@@ -164,6 +89,7 @@ class Door:
         "failures",
         "first_byte",
         "gates",
+        "hear",
         "in_flight",
         "key",
         "name",
@@ -171,6 +97,8 @@ class Door:
         "refused",
         "requests",
         "routing",
+        "served",
+        "served_at",
         "sites",
         "spec",
         "tally",
@@ -184,7 +112,10 @@ class Door:
         sites: list[Site],
         routing: Routing,
         rng: random.Random,
+        *,
+        hear: Hear = nobody,
     ) -> None:
+        self.hear = hear
         self.name = f"{spec.name}/{key.name}"
         self._rng = rng
         self.in_flight = 0
@@ -196,6 +127,8 @@ class Door:
         self.quantiles = Quantiles()
         self.tally = Tally()
         self.gates: dict[str, Gate] = {}  # by the upstream's name of the model, where there is one
+        self.served: dict[str, float] = {}  # model: when a request for it went well last
+        self.served_at: float | None = None  # when anything did
         self._rpm: MinuteWindow | None = None
         self._tpm: MinuteWindow | None = None
         self._limits = NO_LIMITS
@@ -282,6 +215,22 @@ class Door:
         if self._tpm is not None:
             self._tpm.adjust(more, taken_at, now)
 
+    def serve(self, model: str, now: float) -> None:
+        """A request for the model went well."""
+        served = self.served
+        self.served_at = now
+        if model not in served and len(served) >= MOST_SERVED:
+            del served[next(iter(served))]
+        served[model] = now
+
+    def serves_any(self, now: float) -> bool:
+        """Whether some model went well lately that nothing is against now."""
+        for model, at in self.served.items():
+            gate = self.gates.get(model)
+            if now - at <= LATELY and (gate is None or gate.state(now) == "up"):
+                return True
+        return False
+
     def trouble(self, model: str) -> Gate:
         """The gate of a model, made where there is none yet."""
         gate = self.gates.get(model)
@@ -292,10 +241,44 @@ class Door:
         return gate
 
     def is_well(self, now: float) -> bool:
-        """Whether nothing is against it but limits, or the operator."""
-        gates = self.gates.values()
-        sites = all(site.breaker.allows(now) for site in self.sites)
-        return sites and not self.refused and all(gate.is_well for gate in gates)
+        """Whether nothing is against it but limits, or the operator.
+
+        That a site may be tried again does not show that it is well; one that does is enough.
+        """
+        sites = self.sites
+        reached = any(not site.breaker.until for site in sites)
+        allowed = reached and all(site.breaker.allows(now) for site in sites)
+        return allowed and not self.refused and all(gate.is_well for gate in self.gates.values())
+
+    def well(self, model: str | None, site: Site | None, now: float) -> None:
+        """A probe was answered well: it shows that the key is good, and what it has asked.
+
+        Arguments:
+            model: who answered it, by its public name or the upstream's own; None is only the list
+                of models.
+            site: the base URL that was asked.
+        """
+        if site is not None:
+            if site.breaker.until:
+                self._tell("closes", "", now, site=self.spec.base_urls[self.sites.index(site)])
+            site.breaker.reset()
+        own = next((r.target for r in self.spec.models if r.pattern == model and r.target), model)
+        if self.refused:
+            self._tell("back", "", now)
+        self.refused = ""
+        for name, gate in self.gates.items():
+            if gate.refused:
+                self._tell("back", name, now)
+            elif name == own and gate.breaker.until:
+                self._tell("closes", name, now)
+            if name == own:
+                gate.reset()
+            else:
+                gate.refused = False
+
+    def _tell(self, event: Event, model: str, now: float, site: str = "") -> None:
+        upstream, key = self.spec.name, self.key.name
+        self.hear(Change(event, upstream, key, model, site, now, why=PROBED))
 
     def reset(self) -> None:
         """All is well, the operator says."""

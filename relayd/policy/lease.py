@@ -1,24 +1,25 @@
 """A lease: one request's place at one door, and what its end teaches the door.
 
 A lease ends once, in one of three ways: it went well, it failed (the error says how, and the table
-in `end` what follows), or it was given up without anybody's fault. Only the door learns; whether
-the request is tried elsewhere is decided in `attempts`.
+in `fail` what follows), or it was given up without anybody's fault. Only the door learns; whether
+the request is tried elsewhere is decided in `attempts`. Where this changes the state of the key, a
+model at it or a base URL, whoever listens to the door hears of it, with the request's id.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from relayd.errors import BadStatus, RelayError, UpstreamError
 from relayd.model import Timeouts, UpstreamSpec
-from relayd.policy.doors import (
-    REFUSES_BY_MODEL,
-    is_fault,
-    refuses,
-    unreachable,
-)
+from relayd.policy.breakers import Breaker
+from relayd.policy.changes import Change, Event
+from relayd.policy.doors import REFUSES_BY_MODEL, is_fault, refuses, unreachable
 from relayd.policy.pool import Found, Target
 
 LIMITED = frozenset({429})
 FORBIDDEN = 403
+BECOMES: Mapping[str, Event] = {"open": "opens", "half_open": "probes", "closed": "closes"}
 
 
 class Lease:
@@ -29,6 +30,7 @@ class Lease:
         model: the upstream's name of the model.
         tokens: that the request may cost.
         now: when it was taken.
+        request: the request's id, for what is told of it.
 
     `target` is what was chosen: the door and the base URL; `rule` is by which of the upstream's
     rules it offers the model; `translated`: it does not speak the client's format.
@@ -45,6 +47,7 @@ class Lease:
         "_tokens",
         "door",
         "model",
+        "request",
         "rule",
         "site",
         "spec",
@@ -54,7 +57,9 @@ class Lease:
         "translated",
     )
 
-    def __init__(self, found: Found, model: str, tokens: int, now: float) -> None:
+    def __init__(
+        self, found: Found, model: str, tokens: int, now: float, request: str = ""
+    ) -> None:
         self._member, self._tier, self.site = member, tier, site = found
         self.door = door = member.door
         self.spec: UpstreamSpec = door.spec
@@ -68,14 +73,18 @@ class Lease:
         self._secret = door.key.secret
         self._site = door.sites[site]
         self._ended = False
+        self.request = request
         member.held += 1
         tier.held += 1
         door.enter(tokens, now)
         # What the breakers give at the door: a gate that comes about later begins with 0.
         breaker = self._site.breaker
-        self._site_generation = breaker.enter(now) if breaker.until else breaker.generation
+        if breaker.until:
+            self._site_generation = self._enter(breaker, now, at_site=True)
+        else:
+            self._site_generation = breaker.generation
         gate = door.gates.get(model)
-        self._generation = 0 if gate is None else gate.breaker.enter(now)
+        self._generation = 0 if gate is None else self._enter(gate.breaker, now)
 
     def __repr__(self) -> str:
         state = "ended" if self._ended else "held"
@@ -90,7 +99,9 @@ class Lease:
         """A connection came about, or a reply on one: the site is well, whatever else happens."""
         breaker = self._site.breaker
         if breaker.until:
+            was = breaker.state
             breaker.succeed(self._site_generation, now)
+            self._tell_breaker(was, breaker, now, at_site=True)
 
     def succeed(self, now: float, first_byte: float | None, tokens: int | None = None) -> None:
         """It went well. `first_byte`: seconds from the request; `tokens`: what it really cost."""
@@ -100,6 +111,7 @@ class Lease:
             self.connected(now)
         door = self.door
         door.tally.count(False, now)
+        door.serve(self.model, now)
         if first_byte is not None:
             door.first_byte.observe(first_byte, now)
             door.quantiles.observe(first_byte)
@@ -108,7 +120,9 @@ class Lease:
         gate = door.gates.get(self.model)
         if gate is not None:
             gate.well()
+            was = gate.breaker.state
             gate.breaker.succeed(self._generation, now)
+            self._tell_breaker(was, gate.breaker, now)
 
     def fail(self, error: RelayError, now: float) -> None:
         """It failed. What is not the upstream's fault leaves no trace."""
@@ -131,12 +145,11 @@ class Lease:
         else:  # of a connection that is dead or silent: it may be an old one
             self._site.breaker.leave(self._site_generation)
         if refuses(error):
-            self._refuse(error)
+            self._refuse(error, now)
         elif isinstance(error, BadStatus) and error.upstream_status in LIMITED:
             self._leave_gate()
             if door.routing.longest_cooldown > 0:
-                longest = door.routing.longest_cooldown
-                door.trouble(self.model).cool(error.retry_after, longest, now)
+                self._cool(error, now)
         elif is_fault(error):
             self._fail_gate(error, now)
         else:
@@ -162,20 +175,38 @@ class Lease:
         if gate is not None:
             gate.breaker.leave(self._generation)
 
-    def _fail_gate(self, error: RelayError, now: float) -> None:
+    def _enter(self, breaker: Breaker, now: float, *, at_site: bool = False) -> int:
+        was = breaker.state
+        generation = breaker.enter(now)
+        self._tell_breaker(was, breaker, now, at_site=at_site)
+        return generation
+
+    def _cool(self, error: UpstreamError, now: float) -> None:
+        gate = self.door.trouble(self.model)
+        was_cooling = now < gate.cooled_until
+        gate.cool(error.retry_after, self.door.routing.longest_cooldown, now)
+        if not was_cooling:
+            self._tell("cools", now, again=gate.cooled_until - now)
+
+    def _fail_gate(self, error: UpstreamError, now: float) -> None:
         if not self.door.routing.breaker.enabled:
             return
         gate = self.door.trouble(self.model)
+        was = gate.breaker.state
         gate.breaker.fail(self._generation, now)
-        gate.why = error.message
+        gate.why = error.why
+        self._tell_breaker(was, gate.breaker, now, gate.why)
 
-    def _fail_site(self, error: RelayError, now: float) -> None:
+    def _fail_site(self, error: UpstreamError, now: float) -> None:
         if not self.door.routing.breaker.enabled:
             return
-        self._site.breaker.fail(self._site_generation, now, at_once=True)
-        self._site.why = error.message
+        breaker = self._site.breaker
+        was = breaker.state
+        breaker.fail(self._site_generation, now, at_once=True)
+        self._site.why = error.why
+        self._tell_breaker(was, breaker, now, error.why, at_site=True)
 
-    def _refuse(self, error: RelayError) -> None:
+    def _refuse(self, error: RelayError, now: float) -> None:
         """The key is out, until the operator or a good probe says otherwise: for this model, when
         the provider only forbids (403), else for all."""
         door = self.door
@@ -185,6 +216,49 @@ class Lease:
         forbidden = isinstance(error, BadStatus) and error.upstream_status == FORBIDDEN
         if forbidden or door.spec.dialect in REFUSES_BY_MODEL:
             gate = door.trouble(self.model)
+            was_refused = gate.refused
             gate.refused, gate.why = True, error.message
         else:
+            was_refused = bool(door.refused)
             door.refused = error.message
+        if not was_refused:
+            self._tell("refused", now, error.message, of_model=not door.refused)
+
+    # --- what the operator hears ----------------------------------------------------------------
+
+    def _tell_breaker(
+        self, was: str, breaker: Breaker, now: float, why: str = "", *, at_site: bool = False
+    ) -> None:
+        """A breaker may have changed its state from `was`; half the calls are of one that has
+        not."""
+        if breaker.state == was:
+            return
+        event = BECOMES[breaker.state]
+        opens = event == "opens"
+        change = self._change(event, now)._replace(
+            why=why,
+            again=breaker.until - now if opens else None,
+            failures=breaker.failures if opens and was == "closed" else 0,
+        )
+        if at_site:
+            other = self.door.site(now) if opens else None
+            urls = self.spec.base_urls
+            instead = "" if other is None else urls[other]
+            change = change._replace(model="", site=urls[self.site], instead=instead)
+        self.door.hear(change)
+
+    def _tell(
+        self,
+        event: Event,
+        now: float,
+        why: str = "",
+        again: float | None = None,
+        *,
+        of_model: bool = True,
+    ) -> None:
+        change = self._change(event, now)._replace(why=why, again=again)
+        self.door.hear(change if of_model else change._replace(model=""))
+
+    def _change(self, event: Event, now: float) -> Change:
+        door = self.door
+        return Change(event, door.spec.name, door.key.name, self.model, "", now, self.request)

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from relayd.policy.affinity import Affinity
 from relayd.policy.budget import RetryBudget
-from relayd.policy.doors import NOT_NOW, Door
+from relayd.policy.doors import Door
 from relayd.policy.fairqueue import FairQueue
+from relayd.policy.gates import NOT_NOW
 from relayd.policy.rotation import Blocked
 from relayd.policy.tiers import Member, Tier
 from relayd.routing import Routing, Strategy
@@ -43,12 +44,14 @@ class Wanted(NamedTuple):
         account: who asks, for the order in the waiting room.
         conversation: its digest; None where it has none.
         by_opening: the conversation is known by its first messages only.
+        request: its id, for what is told of it.
     """
 
     tokens: int = 0
     account: int = 0
     conversation: bytes | None = None
     by_opening: bool = False
+    request: str = ""
 
 
 Found = tuple[Member, Tier, int]  # the last is which base URL

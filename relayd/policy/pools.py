@@ -20,8 +20,10 @@ from relayd.model import FormatName, UpstreamSpec
 from relayd.policy.affinity import Affinity
 from relayd.policy.breakers import Breaker
 from relayd.policy.budget import RetryBudget
-from relayd.policy.doors import Door, Site
+from relayd.policy.changes import Change, Hear, nobody
+from relayd.policy.doors import Door
 from relayd.policy.explain import no_upstream, report
+from relayd.policy.gates import Site
 from relayd.policy.globs import Glob
 from relayd.policy.lease import Lease
 from relayd.policy.offers import Catalogue, Choice, Listed, listed, speaking, translating
@@ -59,6 +61,8 @@ class Pools:
         specs: the upstreams.
         routing: the rules.
         rng: draws and jitter.
+
+    `on_change` is called with each change of state that a request or a probe brings about.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class Pools:
         rng: random.Random | None = None,
     ) -> None:
         self._rng = rng or random.Random()
+        self.on_change: Hear = nobody
         self.doors: dict[str, Door] = {}
         self._sites: dict[tuple[str, str], Site] = {}
         self._pools: dict[tuple[object, ...], Pool] = {}
@@ -126,10 +131,13 @@ class Pools:
         for key in spec.keys:
             door = self.doors.get(f"{spec.name}/{key.name}")
             if door is None:
-                door = Door(spec, key, sites, self.routing, self._rng)
+                door = Door(spec, key, sites, self.routing, self._rng, hear=self._hear)
             else:
                 door.adopt(spec, key, sites, self.routing)
             yield door
+
+    def _hear(self, change: Change) -> None:
+        self.on_change(change)
 
     # --- what there is --------------------------------------------------------------------------
 
@@ -199,7 +207,8 @@ class Pools:
         if found is None:
             doors = [member.door for member in route.pool.members]
             raise no_upstream(doors, route.models, route.asked, wanted.tokens, now)
-        return Lease(found, route.models[found[0].door.name], wanted.tokens, now)
+        model = route.models[found[0].door.name]
+        return Lease(found, model, wanted.tokens, now, wanted.request)
 
     def free(self, route: Route, wanted: Wanted, now: float, tried: Collection[Target]) -> bool:
         """Whether anybody who was not tried lets the request through."""
@@ -310,23 +319,11 @@ class Pools:
             door.reset()
         self.wake()
 
-    def well(self, door: Door, model: str | None, site: Site | None = None) -> None:
-        """A probe was answered well.
-
-        Arguments:
-            model: who answered it, by its public name or the upstream's own; None is only the list
-                of models.
-            site: the base URL that was asked.
-        """
-        if site is not None:
-            site.breaker.reset()
-        own = next((r.target for r in door.spec.models if r.pattern == model and r.target), model)
-        door.refused = ""
-        for name, gate in door.gates.items():
-            if name == own:
-                gate.reset()
-            else:
-                gate.refused = False
+    def well(
+        self, door: Door, model: str | None, site: Site | None = None, now: float = 0.0
+    ) -> None:
+        """A probe was answered well; see `Door.well`."""
+        door.well(model, site, now)
         self.wake()
 
     def wake(self) -> None:

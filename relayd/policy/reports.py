@@ -26,6 +26,7 @@ class DoorReport(NamedTuple):
         success_ratio: over the last minutes; None is no requests.
         first_byte: seconds to the first byte, as usual of late; None is unknown.
         models: (model, state, until, why) of those that are worse off than the key itself.
+        served: seconds since a request went well there; None is never.
     """
 
     upstream: str
@@ -42,10 +43,17 @@ class DoorReport(NamedTuple):
     first_byte: float | None
     first_byte_p95: float | None
     models: tuple[tuple[str, str, float | None, str], ...] = ()
+    served: float | None = None
 
     @property
     def name(self) -> str:
         return f"{self.upstream}/{self.key}"
+
+    @property
+    def by_models(self) -> bool:
+        """Whether its state is that of its models; else it is the key's own, whatever is asked."""
+        own = self.state, self.until, self.why
+        return any((state, until, why) == own for _, state, until, why in self.models)
 
     def as_json(self) -> dict[str, object]:
         """The fields by name, fit for orjson: numbers rounded, each model in trouble an object."""
@@ -59,6 +67,7 @@ class DoorReport(NamedTuple):
             "success_ratio": _rounded(self.success_ratio, 4),
             "first_byte": _rounded(self.first_byte, 4),
             "first_byte_p95": _rounded(self.first_byte_p95, 4),
+            "served": _rounded(self.served),
             "models": models,
         }
 

@@ -16,7 +16,8 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from relayd.ends import End
-from relayd.errors import AllFull, BadCall, Refused, RelayError
+from relayd.errors import AllFull, BadCall, ClientGone, Refused, RelayError
+from relayd.lines import say
 from relayd.model import Entry, Timeouts
 from relayd.policy.attempts import Attempts
 from relayd.policy.keys import ENDPOINT_OF
@@ -24,10 +25,13 @@ from relayd.policy.lease import Lease
 from relayd.policy.pool import Wanted
 from relayd.policy.prices import Price
 from relayd.realtime import switching
-from relayd.realtime.sitting import FIRST_GUESS, Counted, Sitting, head_of, shutting_down
+from relayd.realtime.ending import shutting_down
+from relayd.realtime.noting import Minutes, NotedTunnel
+from relayd.realtime.sitting import FIRST_GUESS, Counted, Sitting, head_of
 from relayd.realtime.switching import Wish
 from relayd.realtime.tunnel import Tunnel
 from relayd.relay import replies
+from relayd.relay.asking import asked_of
 from relayd.relay.attempt import Place
 from relayd.relay.call import Call
 from relayd.relay.relay import Relay
@@ -40,8 +44,7 @@ from relayd.upstream.provider import Provider
 from relayd.wire import headers as wire_headers
 from relayd.wire import realtime, websocket
 from relayd.wire.formats import FORMATS
-
-log = logging.getLogger("relayd")
+from relayd.wire.head import without_key
 
 HANDSHAKE = 30.0  # seconds that an upstream may take to answer one, at most
 # Statuses of an upstream that has the model, but no sessions: another may have them.
@@ -112,6 +115,8 @@ class Realtime:
         """Serve one session, whatever happens. Raises only CancelledError: the client left."""
         work = Work(call, socket, Entry(call.request_id, call.started_at, format_in=call.format))
         relay = self._relay
+        if relay.tracer is not None:
+            work.trace = relay.tracer.begin(call.headers, call.verb, "GET")
         relay.in_flight += 1
         try:
             last = await self._serve(work, wish, socket)
@@ -125,7 +130,7 @@ class Realtime:
             raise
         except Exception:
             # A bug of ours: the client gets a 500, the log gets the stack.
-            log.exception("session %s failed", call.request_id)
+            say(logging.ERROR, "a session failed in relayd", exc=True, request=call.request_id)
             last = _fail(work, RelayError("relayd failed to handle this session."), socket)
         finally:
             relay.in_flight -= 1
@@ -162,11 +167,11 @@ class Realtime:
         relay, caller, target = self._relay, work.caller, work.call.target
         assert caller is not None and target is not None
         model = realtime.asked_model(wish.query)
-        work.entry.model_asked, work.entry.stream = model, True
+        work.entry.model_asked, work.entry.stream = without_key(model), True
         caller.check_model(model)
         work.head = head_of(target._replace(model=model), model, FIRST_GUESS)
         route = relay.pools.route(model, "chat", False)
-        wanted = Wanted(FIRST_GUESS, work.entry.account_id or 0)
+        wanted = Wanted(FIRST_GUESS, work.entry.account_id or 0, request=work.call.request_id)
         work.attempts = Attempts(relay.pools, [route], wanted, self._rng)
 
     # --- Gate -------------------------------------------------------------------------------------
@@ -243,21 +248,35 @@ class Realtime:
     ) -> Opened | RelayError:
         """Shake hands with one upstream."""
         timeouts = lease.timeouts
+        entry = work.entry  # it names whom it asked last, also where nobody lets it in
+        entry.upstream, entry.upstream_key = lease.spec.name, lease.door.key.name
+        entry.model_used, entry.format_out = without_key(lease.model), work.call.format
+        entry.attempts = 0 if work.attempts is None else work.attempts.count
+        place = asked_of(lease, "chat")
+        span = None if work.trace is None else work.trace.attempt(place, "realtime")
+        said: Opened | RelayError = ClientGone("The client left.")
+        status = 0
         try:
             outlet = provider.outlet(lease.door.key.name, lease.site)
             key = websocket.key_of(secrets.token_bytes(16))
             query = realtime.upstream_query(wish.query, lease.model)
-            head = outlet.upgrade_head(query, switching.asked(work.call, wish, key))
+            headers = switching.asked(work.call, wish, key) + ([] if span is None else span.headers)
+            head = outlet.upgrade_head(query, headers)
             within = min(timeouts.first_byte, HANDSHAKE)
             answer = await upgrade(outlet.client, head, timeouts.connect, within)
+            status = answer.status
             end = switching.judged(answer, websocket.accept_of(key), work.call)
+            lease.connected(self._loop.time())
+            said = Opened(lease, end, answer.headers)
         except RelayError as exc:
-            return exc
+            said = exc
         except BaseException:  # the client left, or a bug of ours
             lease.leave(self._loop.time())
             raise
-        lease.connected(self._loop.time())
-        return Opened(lease, end, answer.headers)
+        finally:
+            if span is not None:
+                span.end(status, said if isinstance(said, RelayError) else None)
+        return said
 
     # --- the session ------------------------------------------------------------------------------
 
@@ -270,6 +289,7 @@ class Realtime:
             opened.lease.leave(self._loop.time())
             raise
         self._open[tunnel] = sitting
+        began = self._loop.time()
         try:
             tunnel.start()
             if self._draining:
@@ -278,7 +298,11 @@ class Realtime:
         finally:
             tunnel.cut(shutting_down())  # where that is over already, it says nothing
             del self._open[tunnel]
-            sitting.close(tunnel.ending or shutting_down(), tunnel)
+            ending = tunnel.ending or shutting_down()
+            entry = sitting.close(ending, tunnel)
+            self._meter.session(ending.by, entry.outcome, self._loop.time() - began)
+            if isinstance(tunnel, NotedTunnel):
+                tunnel.minutes.keep(work.call.request_id, entry, ending)
 
     def _begin(
         self, work: Work, wish: Wish, socket: Socket, opened: Opened
@@ -289,10 +313,15 @@ class Realtime:
         sitting.begin(wire_headers.upstream_request_id(headers))
         rules = self._rules
         watch = Watch(_patience(lease.timeouts, rules, self._write_timeout), self._loop)
-        answer = switching.agreed(work.call, wish, headers)
-        ends = (socket.switch(answer), upstream)
+        ends = (socket.switch(switching.agreed(work.call, wish, headers)), upstream)
         work.entry.status = 101
-        return Tunnel(ends, sitting, rules, watch, work.call.request_id), sitting
+        key = "" if work.caller is None else work.caller.key.name
+        captures, name = self._relay.captures, work.call.request_id
+        if not captures.wants(key):
+            return Tunnel(ends, sitting, rules, watch, name), sitting
+        tunnel = NotedTunnel(ends, sitting, rules, watch, name)
+        tunnel.minutes = Minutes(captures, key, self._loop.time())
+        return tunnel, sitting
 
 
 def _fail(work: Work, exc: RelayError, socket: Socket) -> Last | None:

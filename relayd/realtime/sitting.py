@@ -25,12 +25,13 @@ from relayd.errors import BrokenStream, NoUpstream, Refused, RelayError, Upstrea
 from relayd.model import Entry, Usage
 from relayd.policy.lease import Lease
 from relayd.policy.prices import Price
-from relayd.realtime.tunnel import Ending, Over
+from relayd.realtime.ending import Ending, Over, shutting_down
+from relayd.relay.asking import asked_of
 from relayd.relay.call import Call, Client
 from relayd.relay.settling import Settling
 from relayd.relay.work import Work
 from relayd.wire import websocket
-from relayd.wire.head import Head
+from relayd.wire.head import Head, without_key
 from relayd.wire.paths import Target
 from relayd.wire.realtime import Told
 
@@ -118,6 +119,8 @@ class Sitting:
         self._counted = (0, 0)  # bytes that stand in rows
         self._upstream_id = ""
         self._closed = False
+        # The whole session's: its rows are parts of it. None where nobody traces.
+        self._trace, work.trace = work.trace, None
 
     def __repr__(self) -> str:
         return f"<Sitting {self._first.request_id} rows={self._rows} under_way={self.under_way}>"
@@ -178,7 +181,7 @@ class Sitting:
         if len(self._responses) >= MOST_PARALLEL:
             text = f"A session may have {MOST_PARALLEL} responses at one time."
             raise Refused(text, status=429, code="rate_limit_exceeded")
-        work, self._open = self._open or self._next(), None
+        work, self._open = self._traced(self._open or self._next()), None
         # The row tells of the response, not of the silence before it.
         work.entry.started_at = self._moment()
         work.call = work.call._replace(started=self._clock())
@@ -193,7 +196,7 @@ class Sitting:
         if response is None and self._open is None:  # it goes by a name that nobody has heard
             response = self._responses.pop(next(iter(self._responses)), None)
         if response is None:
-            response = _Response(self._open or self._next())
+            response = _Response(self._traced(self._open or self._next()))
             self._open = None
         entry = response.work.entry
         entry.status, entry.outcome = 200, "ok"
@@ -220,6 +223,7 @@ class Sitting:
             model = self._ears or work.entry.model_asked  # whose ears it is, nobody has said
             if told.usage is None or work.grant is None:
                 continue
+            self._traced(work)
             work.grant.ask = work.grant.ask._replace(price=self._gate.price(model))
             entry = work.entry
             entry.started_at, work.call = self._moment(), work.call._replace(started=self._clock())
@@ -254,7 +258,7 @@ class Sitting:
             session.entry.key_id,
             session.entry.account_id,
             operation=session.entry.operation,
-            model_asked=head.model,
+            model_asked=without_key(head.model),
             format_in=session.entry.format_in,
             stream=True,
         )
@@ -263,11 +267,17 @@ class Sitting:
             call, session.client, entry, session.caller, head=head, attempts=session.attempts
         )
 
+    def _traced(self, work: Work) -> Work:
+        """A row that is begun is a span within the session's."""
+        if self._trace is not None:
+            work.trace = self._trace.part(asked_of(self._lease, "chat"))
+        return work
+
     def _enter(self, work: Work, upstream_id: str, traffic: Traffic, model: str = "") -> None:
         """Close a row. `model`: that was used, where it is not the lease's."""
         lease, entry = self._lease, work.entry
         entry.upstream, entry.upstream_key = lease.spec.name, lease.door.key.name
-        entry.model_used, entry.format_out = model or lease.model, entry.format_in
+        entry.model_used, entry.format_out = without_key(model or lease.model), entry.format_in
         entry.upstream_request_id = upstream_id[:LONGEST_ID]
         entry.attempts = work.attempts.count if work.attempts is not None else 1
         into, out = self._counted
@@ -279,8 +289,9 @@ class Sitting:
 
     # --- the end ----------------------------------------------------------------------------------
 
-    def close(self, ending: Ending, traffic: Traffic) -> None:
-        """The session has ended: the rows of what is cut off, its own, and its lease."""
+    def close(self, ending: Ending, traffic: Traffic) -> Entry:
+        """The session has ended: the rows of what is cut off, its own, and its lease. Returns the
+        session's own row."""
         problem, self._closed = ending.problem, True
         failed = isinstance(problem, UpstreamError)
         for name, response in self._responses.items():
@@ -294,6 +305,7 @@ class Sitting:
         self._charge_the_rest(traffic)
         work = self._open or self._blank()
         entry, work.call, work.failure = work.entry, self._first, problem
+        work.trace = self._trace
         entry.started_at, entry.status = self._first.started_at, 101
         entry.outcome, entry.error_code = _outcome(ending, cut=False)
         if isinstance(problem, Refused):
@@ -304,6 +316,7 @@ class Sitting:
             self._settling.failed(self._lease, problem)
         else:
             self._settling.served(self._lease, self._tokens)
+        return entry
 
     def _charge_the_rest(self, traffic: Traffic) -> None:
         """Transcripts that still wait, as long as they can be paid."""
@@ -342,9 +355,3 @@ def _estimate(response: _Response) -> None:
 def head_of(target: Target, model: str, tokens: int) -> Head:
     """What is known of a response before it is made: what it may take in."""
     return Head(target, model, True, b"", input_estimate=tokens, asked=Usage())
-
-
-def shutting_down() -> Ending:
-    """How a session ends that relayd does not want to wait for."""
-    exc = Over("relayd is shutting down.", status=503, code="shutting_down")
-    return Ending("relay", websocket.GOING_AWAY, exc)

@@ -13,12 +13,13 @@ Whoever closes first says how the session ended. After a close frame the other s
 from __future__ import annotations
 
 import asyncio
-import secrets
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 from relayd.ends import End
-from relayd.errors import BadCall, BadReply, ClientGone, NoAnswer, RelayError
+from relayd.errors import BadCall, BadReply, ClientGone, RelayError
+from relayd.realtime.ending import NO_FRAME, Ending, farewell, last_words
 from relayd.realtime.pace import Boundary, Pace, boundary
+from relayd.realtime.silence import Silence
 from relayd.relay.watch import Watch
 from relayd.routing import RealtimeRules
 from relayd.wire import realtime, websocket
@@ -31,23 +32,6 @@ STEP = 1000
 STEP_SECONDS = 0.05
 LAST_STEP = 5_000  # of what a connection said that is gone
 CLOSE_GRACE = 5.0  # seconds from one side's close frame to the other's
-NO_FRAME = 1006  # how RFC 6455 calls an end without a close frame
-
-
-class Over(RelayError):
-    """The session has lasted long enough. Nobody is to blame."""
-
-    outcome = "ok"
-    default_status = 400
-    default_code = "session_expired"
-
-
-class Ending(NamedTuple):
-    """How a session ended: by whom, with which code, and what is wrong, if anything is."""
-
-    by: Literal["client", "upstream", "relay"]
-    code: int
-    problem: RelayError | None = None
 
 
 class Owner(Protocol):
@@ -69,29 +53,27 @@ class Tunnel:
         owner: keeps the books.
         rules: bounds.
         watch: the timer that looks after it; its patience says how long each side may be silent.
-        name: of the session, for the events that the relay makes.
+        request: the id of the session, also for the events that the relay makes.
 
     `ending` is None while it goes on; `done` resolves when both connections are gone. `bytes_in`
     and `bytes_out` are the client's.
     """
 
     def __init__(
-        self, ends: tuple[End, End], owner: Owner, rules: RealtimeRules, watch: Watch, name: str
+        self, ends: tuple[End, End], owner: Owner, rules: RealtimeRules, watch: Watch, request: str
     ) -> None:
         self.client, self.upstream = ends
         self.done: asyncio.Future[None] = watch.loop.create_future()
         self.ending: Ending | None = None
         self.bytes_in = self.bytes_out = 0
         self._owner = owner
-        self._rules = rules
         self._watch = watch
-        self._name = name
+        self.request = request
         self._up = Frames(masked=True, largest=rules.max_message)
         self._down = Frames(masked=False, largest=rules.max_message, keeps=True)
-        self._began_at = self._active_at = self._heard_at = watch.loop.time()
-        self._paces = {end: Pace(self._began_at) for end in ends}
-        self._client_stuck: float | None = None  # since when it does not take what waits for it
-        self._upstream_stuck: float | None = None
+        now = watch.loop.time()
+        self._paces = {end: Pace(now) for end in ends}
+        self._silence = Silence(rules, now)
         self._grace: asyncio.TimerHandle | None = None
         self._lost_count = False  # of the client's frames: one of them was bad
 
@@ -108,7 +90,7 @@ class Tunnel:
     # --- Receiver ---------------------------------------------------------------------------------
 
     def on_data(self, end: End, data: bytes) -> None:
-        self._active_at = self._watch.loop.time()
+        self._silence.active_at = self._watch.loop.time()
         pace = self._paces[end]
         if pace.timer is None:
             self._take(end, data, STEP)
@@ -125,7 +107,7 @@ class Tunnel:
         elif end is self.client:
             self._from_client(data, most)
         else:
-            self._heard_at = self._active_at
+            self._silence.heard_at = self._silence.active_at
             self._from_upstream(data, most)
 
     def _keep_pace(self, end: End, frames: Frames, data: bytes) -> None:
@@ -153,11 +135,11 @@ class Tunnel:
 
     def on_room(self, end: End) -> None:
         if end is self.client:
-            self._client_stuck = None
-            self._heard_at = self._watch.loop.time()
+            self._silence.client_stuck = None
+            self._silence.heard_at = self._watch.loop.time()
             self.upstream.resume()
         else:
-            self._upstream_stuck = None
+            self._silence.upstream_stuck = None
             self.client.resume()
 
     def on_lost(self, end: End) -> None:
@@ -191,8 +173,9 @@ class Tunnel:
             self._agree("client", ended[-1].code)
         fed = self._up.fed
         self.bytes_in += fed
-        if self.upstream.write(data[:fed]) and self._upstream_stuck is None:
-            self._upstream_stuck = self._active_at
+        silence = self._silence
+        if self.upstream.write(data[:fed]) and silence.upstream_stuck is None:
+            silence.upstream_stuck = silence.active_at
             self.client.pause()
         self._keep_pace(self.client, self._up, data)
         self._close_if_agreed()
@@ -232,8 +215,9 @@ class Tunnel:
 
     def _say(self, data: bytes) -> None:
         """Let the client have it."""
-        if self.client.write(data) and self._client_stuck is None:
-            self._client_stuck = self._active_at
+        silence = self._silence
+        if self.client.write(data) and silence.client_stuck is None:
+            silence.client_stuck = silence.active_at
             self.upstream.pause()
 
     def _hear_out(self, data: bytes) -> None:
@@ -279,25 +263,16 @@ class Tunnel:
         if down == "inside":
             self.client.abort()
         else:
-            words = self._words(ending, event=down == "message")
+            event = f"event_{self.request}" if down == "message" else ""
+            words = last_words(ending, event)
             self.bytes_out += len(words)
             self.client.write(words)
             self.client.resume()
         if up == "inside" or self.upstream.full:  # it would not hear of it
             self.upstream.abort()
         else:
-            self.upstream.write(_farewell())
+            self.upstream.write(farewell())
             self.upstream.close()
-
-    def _words(self, ending: Ending, *, event: bool) -> bytes:
-        """What the client is told; an event only where a message may begin."""
-        problem = ending.problem
-        reason = "" if problem is None else problem.code
-        last = websocket.close_frame(ending.code, reason)
-        if problem is None or not event:
-            return last
-        said = realtime.error_event(problem, f"event_{self._name}")
-        return websocket.text_frame(said) + last
 
     def _agree(self, by: Literal["client", "upstream"], code: int) -> None:
         """A side closes; its frame goes on to the other, who should close as well."""
@@ -316,7 +291,7 @@ class Tunnel:
         if end is self.client:
             self.ending = Ending("client", NO_FRAME, ClientGone("The client left."))
             if self._up.at_frame:
-                self.upstream.write(_farewell())
+                self.upstream.write(farewell())
             return
         text = "The upstream closed the connection in the middle of the session."
         self.end(Ending("relay", websocket.BROKEN, BadReply(text)))
@@ -347,36 +322,11 @@ class Tunnel:
         """Look for silence; called by the watch."""
         if self.ending is not None:
             return
-        ending = self._overdue(now)
+        patience, under_way = self._watch.patience, self._owner.under_way > 0
+        ending = self._silence.overdue(now, patience, under_way=under_way)
         if ending is not None:
             self.end(ending)
 
     def give_up(self, exc: RelayError) -> None:
         """End it with an error."""
         self.end(Ending("relay", websocket.BROKEN, exc))
-
-    def _overdue(self, now: float) -> Ending | None:
-        patience, rules = self._watch.patience, self._rules
-        if self._client_stuck is not None:
-            if now - self._client_stuck >= patience.client:
-                problem: RelayError = ClientGone("The client does not read its replies.")
-                return Ending("relay", websocket.REFUSED, problem)
-        elif self._owner.under_way and now - self._heard_at >= patience.upstream.stall:
-            problem = NoAnswer("The upstream stopped sending in the middle of a response.")
-            return Ending("relay", websocket.BROKEN, problem)
-        if self._upstream_stuck is not None:
-            if now - self._upstream_stuck >= patience.upstream.stall:
-                problem = NoAnswer("The upstream does not read what it is sent.")
-                return Ending("relay", websocket.BROKEN, problem)
-        if now - self._began_at >= rules.max_session:
-            text = f"The session has lasted {rules.max_session:g} seconds, which is the most."
-            return Ending("relay", websocket.GOING_AWAY, Over(text))
-        if now - self._active_at >= rules.idle_timeout:
-            text = f"Nobody has said anything for {rules.idle_timeout:g} seconds."
-            return Ending("relay", websocket.GOING_AWAY, Over(text, code="idle_timeout"))
-        return None
-
-
-def _farewell() -> bytes:
-    """What an upstream is told: that the client is gone."""
-    return websocket.close_frame(websocket.GOING_AWAY, "", secrets.token_bytes(4))

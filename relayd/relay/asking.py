@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 
+from relayd import tracing
 from relayd.errors import AllFull, BadCall, RelayError
 from relayd.model import Timeouts
 from relayd.policy.attempts import Attempts
@@ -88,14 +89,7 @@ class Asking:
                     raise refusal from None
                 raise
             before = work.attempt
-            usual = place.lease.door.quantiles
-            delay = usual.quantile(USUAL) if self._hedges(work, attempts) else None
-            if delay is None:
-                work.attempt = attempt = self._attempt(work, attempts, place)
-                said = await attempt.run()
-            else:
-                attempt, said = await self._race(work, attempts, place, delay)
-                work.attempt = attempt
+            attempt, said = await self._ask_at(place, work, attempts)
             if said is None or attempt.exchange.started:
                 return attempt, said
             attempt.failed = True
@@ -119,6 +113,18 @@ class Asking:
                 self._meter.retry(problem.code)
             if rest:
                 await asyncio.sleep(rest)
+
+    async def _ask_at(
+        self, place: Place, work: Work, attempts: Attempts
+    ) -> tuple[Attempt, RelayError | None]:
+        """Ask there, and a rival too where that takes longer than is usual for it."""
+        usual = place.lease.door.quantiles
+        delay = usual.quantile(USUAL) if self._hedges(work, attempts) else None
+        if delay is None:
+            work.attempt = attempt = self._attempt(work, attempts, place)
+            return attempt, await attempt.run()
+        work.attempt, said = await self._race(work, attempts, place, delay)
+        return work.attempt, said
 
     @staticmethod
     def _hedges(work: Work, attempts: Attempts) -> bool:
@@ -159,21 +165,24 @@ class Asking:
     ) -> tuple[Attempt, RelayError | None]:
         race: Race[Attempt] = Race()
         work.attempt = first = self._attempt(work, attempts, place, race)
+        rivals: list[Attempt] = []
 
         def second() -> Attempt | None:
             other = attempts.another(self._clock())
             if other is None:
                 return None
             # The first may still be the one that answers: then these were the attempts, too.
-            first.reply_headers = replies.way_headers(attempts)
+            first.heads.own = replies.way_headers(attempts)
             other_place = Place(other, self.providers[other.spec.name])
-            return self._attempt(work, attempts, other_place, race)
+            rivals.append(self._attempt(work, attempts, other_place, race))
+            return rivals[-1]
 
         try:
             return await hedged(first, race, delay, second, self._settling.end)
         finally:
             work.attempt = race.winner or first
-            if len(race.runs) > 1:
+            work.asked_at = work.asked_at or first.asked_at
+            if rivals:
                 self._meter.hedge(won=work.attempt is not first)
 
     def _attempt(
@@ -193,12 +202,11 @@ class Asking:
         watch = self.watches.get(id(timeouts)) or self._watch(timeouts)
         attempt = Attempt(asked, place, watch, race)
         if work.trace is not None:
-            lease = place.lease
             attempt.span = work.trace.attempt(
-                lease.spec, lease.door.key.name, lease.site, lease.model
+                asked_of(place.lease, attempt.spoken), work.entry.operation
             )
         if attempts.count > 1 or attempts.fell_back:
-            attempt.reply_headers = replies.way_headers(attempts)
+            attempt.heads.own = replies.way_headers(attempts)
         return attempt
 
     def _translation(self, work: Work, head: Head, lease: Lease) -> Translation | None:
@@ -217,3 +225,8 @@ class Asking:
         patience = Patience(timeouts, self._keepalive, self._write_timeout)
         watch = self.watches[id(timeouts)] = Watch(patience, self._loop)
         return watch
+
+
+def asked_of(lease: Lease, format: str) -> tracing.Place:
+    """Whom a lease asks, and in which format, for traces."""
+    return tracing.Place(lease.spec, lease.door.key.name, lease.site, lease.model, format)

@@ -22,6 +22,7 @@ from relayd.relay.chorus import Chorus
 from relayd.relay.crossing import Answer, Crossing, crossing_of, unstreamed
 from relayd.relay.drawing import drawing_of
 from relayd.relay.forward import Exchange
+from relayd.relay.heads import Heads
 from relayd.relay.judge import Verdict, first_event_error, judge
 from relayd.relay.race import Race
 from relayd.relay.sending import Post, Sending
@@ -31,8 +32,7 @@ from relayd.relay.watch import Watch
 from relayd.tracing import AttemptSpan
 from relayd.upstream.connection import Connection, StaleConnection
 from relayd.upstream.provider import Outlet, Provider
-from relayd.wire import headers as wire_headers
-from relayd.wire import limits, reply_head
+from relayd.wire import reply_head
 from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
 from relayd.wire.passthrough import EVENT_STREAM
@@ -92,23 +92,23 @@ class Attempt:
     __slots__ = (
         "_asked",
         "_chorus",
+        "_fetching",
         "_head",
+        "_made_headers",
         "_race",
         "_watch",
-        "_whole_headers",
         "asked_at",
         "crossing",
         "exchange",
         "failed",
+        "heads",
         "lease",
         "observer",
         "problem",
         "provider",
         "repeats",
-        "reply_headers",
         "span",
         "spoken",
-        "upstream_id",
         "verdict",
     )
 
@@ -138,18 +138,21 @@ class Attempt:
         self.verdict: Verdict | None = None
         self.problem: RelayError | None = None  # of a reply whose client had left
         self.failed = False  # it has ended in a failure that is told already; who comes next?
-        self.upstream_id = ""
-        self.asked_at = 0.0  # on the fine clock: when the request had been written
+        # On the fine clock: when the request had been written, as if nothing had been fetched.
+        self.asked_at = self._fetching = 0.0
         self._chorus: Chorus | None = None
         self.span: AttemptSpan | None = None  # where the request is traced
         self.repeats = 0  # asked again at once, without the state that the upstream could not read
-        self._whole_headers: RawHeaders | None = None  # those of a reply that was made anew
-        # What the reply's head says beside the upstream's own: which model answered, after how
-        # many attempts.
-        self.reply_headers: RawHeaders = []
+        self._made_headers: RawHeaders | None = None  # those of a reply that was made anew
+        self.heads = Heads(asked.limits, self.crossing)
 
     def __repr__(self) -> str:
         return f"<Attempt {self.lease!r} {self.exchange!r}>"
+
+    @property
+    def request(self) -> str:
+        """The request's id."""
+        return self.lease.request
 
     @property
     def status(self) -> int:
@@ -175,7 +178,8 @@ class Attempt:
                     return None
                 request = self._request(outlet)
                 connection = outlet.client.reuse(request.pieces, self.exchange, request.upload)
-                self.asked_at = self.asked_at or monotonic()  # connecting is not our own work
+                # Connecting is not our own work, nor is what was fetched before.
+                self.asked_at = self.asked_at or monotonic() - self._fetching
                 if connection is None:
                     connection = await self._connect(outlet, request)
                 self.exchange.attach(connection)
@@ -232,7 +236,9 @@ class Attempt:
             self._take(crossing.estimate())
             self.claim(200)  # nobody has yet: who loses a race before it asks is cancelled
             return False
+        began = monotonic()
         await crossing.fetch()
+        self._fetching += monotonic() - began
         crossing.write()
         self.observer = crossing.pipe()
         self._begin_anew()
@@ -277,15 +283,7 @@ class Attempt:
 
     def stream_headers(self, headers: RawHeaders) -> RawHeaders:
         observer = self.observer if self.exchange.mode != "overflow" else None
-        kept = wire_headers.for_client(
-            headers,
-            self._asked.call.format,
-            stream=observer is not None,
-            translated=self.crossing is not None,
-        )
-        if observer is not None:
-            kept += observer.stream_headers
-        return self.with_own_headers(headers, kept)
+        return self.heads.of_stream(headers, observer)
 
     def first_error(self, data: bytes) -> RelayError | None:
         answer = None if self.crossing is None else self.crossing.refused()
@@ -296,27 +294,7 @@ class Attempt:
 
     def whole_headers(self) -> RawHeaders:
         """The client's headers of a whole reply."""
-        headers, made = self.exchange.headers, self._whole_headers
-        kept = wire_headers.for_client(
-            headers,
-            self._asked.call.format,
-            stream=made is not None,
-            translated=self.crossing is not None,
-        )
-        if made is not None:
-            names = {name for name, _ in made}
-            kept = [pair for pair in kept if pair[0] not in names] + made
-        return self.with_own_headers(headers, kept)
-
-    def with_own_headers(self, headers: RawHeaders, kept: RawHeaders) -> RawHeaders:
-        """Add what relayd itself says to the head of a reply."""
-        self.upstream_id = upstream_id = wire_headers.upstream_request_id(headers)[:128]
-        if upstream_id:
-            kept.append((b"x-relayd-upstream-request-id", upstream_id.encode("latin-1")))
-        kept += self.reply_headers
-        if self.crossing is not None:
-            kept += self.crossing.headers()
-        return limits.replaced(kept, self._asked.limits)
+        return self.heads.of_whole(self.exchange.headers, self._made_headers)
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -367,8 +345,7 @@ class Attempt:
         """What a whole reply is, and its body. Raises RelayError where the upstream failed."""
         call, crossing = self._asked.call, self.crossing
         assert call.target is not None
-        body = exchange.held[0] if len(exchange.held) == 1 else b"".join(exchange.held)
-        exchange.held = [body]
+        body = exchange.kept.body
         if crossing is not None and not may_be_read(body):
             raise BadReply("The upstream's reply holds too many values to be translated.")
         operation = call.target.operation if crossing is None else crossing.operation
@@ -378,8 +355,8 @@ class Attempt:
 
     def _take(self, answer: Answer) -> None:
         """This is the reply, instead of what came."""
-        self.verdict, body, self._whole_headers = answer
-        self.exchange.held = [body]
+        self.verdict, body, self._made_headers = answer
+        self.exchange.kept.body = body
 
     def _stream_whole(self, verdict: Verdict, body: bytes) -> None:
         """The client asked for a stream and the upstream does not stream: the one place where a

@@ -1,12 +1,10 @@
 """What requests and replies hold, kept for finding errors: off, but for the keys that are named.
 
 Strategy: where a key is named, the relay is given a client that notes what passes and otherwise is
-the real one; nobody else pays for it. An ended request becomes one JSON file, written in a thread
-from a short queue: when the disk is slow or full, captures are dropped and counted, and requests go
-on. Each side of a request is cut at a bound, all files together are held under a bound by deleting
-the oldest, and what is older than its time to live is deleted, also what an earlier run has left.
-Files and their folder are readable by relayd's own user alone. Headers are not kept: they hold
-keys.
+the real one; nobody else pays for it. An ended request becomes one JSON file, made and written in a
+thread from a short queue: when the disk is slow or full, captures are dropped and counted, and
+requests go on. Each side of a request is cut at a bound; all files together have one too, and a
+time to live (`filing`). Headers are not kept: they hold keys.
 """
 
 from __future__ import annotations
@@ -16,45 +14,64 @@ import base64
 import codecs
 import contextlib
 import logging
-import os
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from relayd.capture_terms import CaptureTerms
+from relayd.lines import say
 from relayd.model import Entry
 from relayd.relay.call import Call, Client
+from relayd.relay.filing import Filing
 from relayd.relay.sides import RawHeaders
 from relayd.wire.multipart import Form, Spool
 
-log = logging.getLogger("relayd")
-
 MOST_WAITING: Final = 32  # captures that wait for the disk
+MOST_BYTES: Final = 64 * 2**20  # of them
 SWEEP: Final = 60.0  # seconds between two looks at the folder
-SUFFIX: Final = ".capture.json"
-
-
+ENDING: Final = 5.0  # seconds that the last ones may take
 NOTHING: Final = CaptureTerms()
 
 
+class Waiting(NamedTuple):
+    """A capture that waits for the disk: its name, about how large it is, and what makes it."""
+
+    name: str
+    size: int
+    made: Callable[[], dict[str, Any]]
+
+
 class Captures:
-    """Keeps captures. Owns the queue of those to be written and the files in its folder."""
+    """Keeps captures. Owns the queue of those to be written. `kept` and `lost` are counted since
+    the start."""
 
     def __init__(self, terms: CaptureTerms = NOTHING) -> None:
-        self.lost = 0
         self.kept = 0
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._dropped = self._failed = 0  # each is counted by one thread only
+        self.terms = NOTHING
+        self._filing = Filing()
+        self._waiting: deque[Waiting] = deque()
+        self._bytes = 0  # that wait
         self._due = asyncio.Event()
+        self._failing = False
         self.adopt(terms)
 
     def __repr__(self) -> str:
         return f"<Captures of {len(self._keys)} keys, {self.kept} kept, {self.lost} lost>"
 
+    @property
+    def lost(self) -> int:
+        """Captures that nobody has, since the start."""
+        return self._dropped + self._failed
+
     def adopt(self, terms: CaptureTerms) -> None:
         """Go by these from now on."""
+        kept = list(terms.keys)
+        if terms.keys != self.terms.keys:
+            words = "requests and replies of these keys are kept" if kept else "none are kept now"
+            say(logging.WARNING, f"capture: {words}", keys=kept, folder=str(terms.directory))
         self.terms = terms
         self._keys = frozenset(terms.keys)
 
@@ -62,75 +79,72 @@ class Captures:
         """Whether requests with the key of this name are kept."""
         return key in self._keys
 
-    def put(self, name: str, document: dict[str, Any]) -> None:
-        """Keep a document, when the disk has time for it."""
-        if len(self._waiting) >= MOST_WAITING:
-            self.lost += 1
+    def put(self, key: str, name: str, size: int, made: Callable[[], dict[str, Any]]) -> None:
+        """Keep a document, when the disk has time for it, and the key is still wanted.
+
+        Arguments:
+            key: whose it is.
+            name: of the file.
+            size: bytes in it, about.
+            made: makes it, in a thread; what it is made of must not change any more.
+        """
+        if not self.wants(key):
+            return  # a reload has ended it meanwhile
+        waits = self._waiting
+        if len(waits) >= MOST_WAITING or (waits and self._bytes + size > MOST_BYTES):
+            self._dropped += 1
+            self._fail("the disk does not take them in time", name)
             return
-        self._waiting.append((name, orjson.dumps(document, option=orjson.OPT_INDENT_2)))
+        waits.append(Waiting(name, size, made))
+        self._bytes += size
         self._due.set()
 
     async def run(self, now: Callable[[], float]) -> None:
         """Write what comes and delete what is old, until cancelled. `now`: Unix seconds."""
+        next_look = asyncio.get_running_loop().time() + SWEEP
         try:
             while True:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SWEEP):
                         await self._due.wait()
-                await self._step(now())
+                self._due.clear()
+                await self._write_all(now)
+                if asyncio.get_running_loop().time() >= next_look:
+                    await asyncio.to_thread(self._filing.look, self.terms, now())
+                    next_look = asyncio.get_running_loop().time() + SWEEP
         finally:
-            self._write_all(list(self._waiting))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ENDING):
+                    await self._write_all(now)
+            self._dropped += len(self._waiting)
             self._waiting.clear()
 
-    async def _step(self, moment: float) -> None:
-        self._due.clear()
+    async def _write_all(self, now: Callable[[], float]) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft()]
-            await asyncio.to_thread(self._write_all, batch)
-        await asyncio.to_thread(sweep, self.terms, moment)
+            one = self._waiting.popleft()
+            self._bytes -= one.size
+            await asyncio.to_thread(self._write, one, self.terms, now())
 
-    def _write_all(self, batch: list[tuple[str, bytes]]) -> None:
-        for name, data in batch:
-            try:
-                write(self.terms.directory, name, data)
-                self.kept += 1
-            except OSError as exc:
-                self.lost += 1
-                log.warning("a capture could not be kept: %s", exc.strerror)
-
-
-def write(directory: Path, name: str, data: bytes) -> None:
-    """Write one file that only we may read, whole or not at all. Raises OSError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / f"{name}{SUFFIX}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    with open(os.open(path, flags, 0o600), "wb") as file:
+    def _write(self, one: Waiting, terms: CaptureTerms, moment: float) -> None:
+        """Make and write one. Runs in a thread, and to its end whatever happens to the loop."""
         try:
-            file.write(data)
-            file.flush()
-        except OSError:
-            path.unlink(missing_ok=True)
-            raise
+            data = orjson.dumps(one.made(), option=orjson.OPT_INDENT_2)
+            self._filing.write(terms, one.name, data, moment)
+        except Exception as exc:  # also a bug of ours: the next one may be well
+            self._failed += 1
+            why = exc.strerror if isinstance(exc, OSError) else None
+            self._fail(why or type(exc).__name__, one.name)
+            return
+        self.kept += 1
+        if self._failing:
+            self._failing = False
+            say(logging.INFO, "captures are kept again", lost=self.lost)
 
-
-def sweep(terms: CaptureTerms, moment: float) -> int:
-    """Delete files that are too old, then the oldest beyond the bound; returns how many."""
-    found: list[tuple[float, int, Path]] = []
-    with contextlib.suppress(OSError):
-        for path in terms.directory.glob(f"*{SUFFIX}"):
-            with contextlib.suppress(OSError):
-                state = path.lstat()
-                found.append((state.st_mtime, state.st_size, path))
-    left = sum(size for _, size, _ in found)
-    deleted = 0
-    for made, size, path in sorted(found):
-        if made + terms.ttl > moment and left <= terms.total:
-            break
-        with contextlib.suppress(OSError):
-            path.unlink()
-            left -= size
-            deleted += 1
-    return deleted
+    def _fail(self, why: str, name: str) -> None:
+        """Say so, where that was not said already."""
+        if not self._failing:
+            self._failing = True
+            say(logging.WARNING, f"a capture could not be kept: {why}", request=name)
 
 
 class Noted:
@@ -236,21 +250,23 @@ class CapturedClient:
 
     def keep(self, entry: Entry) -> None:
         """The request has ended: let it be written."""
-        self._captures.put(
-            entry.request_id,
-            {
-                "id": entry.request_id,
-                "at": entry.started_at,
-                "key": self._key,
-                "format": entry.format_in,
-                "verb": self._call.verb,
-                "model": entry.model_asked,
-                "upstream": entry.upstream,
-                "upstream_format": entry.format_out,
-                "status": entry.status,
-                "outcome": entry.outcome,
-                "error": entry.error_code,
-                "request": self._asked.document(),
-                "reply": self._got.document(),
-            },
-        )
+        asked, got = self._asked, self._got
+        name, size = entry.request_id, asked.kept + got.kept
+        self._captures.put(self._key, name, size, lambda: self._document(entry))
+
+    def _document(self, entry: Entry) -> dict[str, Any]:
+        return {
+            "id": entry.request_id,
+            "at": entry.started_at,
+            "key": self._key,
+            "format": entry.format_in,
+            "verb": self._call.verb,
+            "model": entry.model_asked,
+            "upstream": entry.upstream,
+            "upstream_format": entry.format_out,
+            "status": entry.status,
+            "outcome": entry.outcome,
+            "error": entry.error_code,
+            "request": self._asked.document(),
+            "reply": self._got.document(),
+        }

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Callable
 
 from relayd.errors import BadCall
+from relayd.lines import say
 from relayd.model import Holding
 from relayd.policy.keys import Caller
 from relayd.relay.call import Call
@@ -23,8 +24,6 @@ from relayd.relay.sides import RawHeaders
 from relayd.spool import Room, Spool
 from relayd.wire.multipart import Form
 from relayd.wire.paths import Target
-
-log = logging.getLogger("relayd")
 
 EVERY = 60.0  # seconds between two rounds
 PATIENCE = 300.0  # seconds in which a client may ask itself
@@ -82,7 +81,7 @@ class Collecting:
             try:
                 await self.collect(self._clock())
             except Exception:
-                log.exception("asking for background responses failed")
+                say(logging.ERROR, "asking for background responses failed", exc=True)
 
     async def collect(self, moment: float) -> None:
         """Ask for some of what is owed for long enough; `moment` in Unix seconds."""

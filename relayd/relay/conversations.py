@@ -22,7 +22,7 @@ def wanted(call: Call, head: Head, account: int, route: Route, rules: AffinityRu
         account: whose request it is: conversations of two accounts are never the same.
     """
     if not (route.pool.has_choice and rules.enabled):
-        return Wanted(head.input_estimate, account)
+        return Wanted(head.input_estimate, account, request=call.request_id)
     name = from_headers(call.headers) or conversation_of(head)
     by_opening = name.startswith(OPENING)
     if by_opening and not rules.by_opening:
@@ -32,4 +32,5 @@ def wanted(call: Call, head: Head, account: int, route: Route, rules: AffinityRu
         account,
         digest_of(account, head.model, name) if name else None,
         by_opening,
+        call.request_id,
     )

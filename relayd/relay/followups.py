@@ -171,7 +171,9 @@ class FollowUps:
 
     def _attempts(self, work: Work, route: Route, holding: Holding) -> Attempts:
         assert work.head is not None
-        wanted = Wanted(work.head.input_estimate, work.entry.account_id or 0)
+        wanted = Wanted(
+            work.head.input_estimate, work.entry.account_id or 0, request=work.call.request_id
+        )
         never = self._pins.others(_door(holding), holding.site)
         return Attempts(self._pools, [route], wanted, self._rng, never=never)
 
@@ -268,7 +270,7 @@ def _made(work: Work) -> str:
     seen = work.observer.response_id if work.observer is not None else ""
     if work.response_id or seen:
         return work.response_id or seen
-    begins = _ID.match(attempt.exchange.opening)
+    begins = _ID.match(attempt.exchange.kept.opening)
     return begins[1].decode() if begins is not None else ""
 
 
@@ -301,7 +303,7 @@ def _status(work: Work) -> str:
         return ""
     if work.exchange.mode == "overflow":  # what is made is short until it ends
         return "completed"
-    return text((parsed(b"".join(work.exchange.held)) or {}).get("status"))
+    return text((parsed(work.exchange.kept.body) or {}).get("status"))
 
 
 def _is_lost(work: Work, holding: Holding) -> bool:

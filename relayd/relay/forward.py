@@ -22,6 +22,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from relayd.errors import BadReply, ClientGone, RelayError, UpstreamError
+from relayd.relay.kept import Kept
 from relayd.relay.nobody import NO_CLIENT, NO_OWNER
 from relayd.relay.sides import ClientSide, Owner, RawHeaders, UpstreamSide
 from relayd.relay.watch import Watch
@@ -29,8 +30,6 @@ from relayd.wire import reply_head
 from relayd.wire.pipe import Pipe
 
 HOLD_LIMIT = 1024 * 1024  # a whole reply up to this size is judged before its first byte goes out
-OPENING = 1024
-TAIL_LIMIT = 64 * 1024  # of a larger one, at least this much of the end is kept: usage stands there
 GUARD_LIMIT = 64 * 1024  # pings and comments kept back before a stream begins
 DETACH_GRACE = 1.0  # seconds that a served reply's last bytes may take after the client hung up
 
@@ -55,7 +54,6 @@ class Exchange:
         "_connection",
         "_feed",
         "_guarded",
-        "_held_size",
         "_largest",
         "_loop",
         "_observer",
@@ -71,10 +69,9 @@ class Exchange:
         "ended_at",
         "first_byte_at",
         "headers",
-        "held",
+        "kept",
         "mode",
         "on_body",
-        "opening",
         "sent",
         "sent_at",
         "started",
@@ -104,11 +101,9 @@ class Exchange:
         self.done: asyncio.Future[RelayError | None] = self._loop.create_future()
         self.status = 0
         self.headers: RawHeaders = []
-        self.held: list[bytes] = []
-        self.opening = b""  # how a reply begins that is too large to hold
+        self.kept = Kept()
         self._guarded = b""
         self.mode = "wait"
-        self._held_size = 0
         self._largest = largest
         self._opaque = opaque
         self.started = False
@@ -128,7 +123,7 @@ class Exchange:
     def seen(self) -> int:
         """Bytes of the body until now."""
         streamed = self._observer.seen if self._observer is not None else 0
-        return streamed + self._held_size
+        return streamed + self.kept.size
 
     @property
     def under_way(self) -> bool:
@@ -277,22 +272,19 @@ class Exchange:
             self._hold_back()
 
     def _hold(self, data: bytes) -> None:
-        self.held.append(data)
-        self._held_size += len(data)
-        if self._held_size <= HOLD_LIMIT:
+        kept = self.kept
+        kept.hold(data)
+        if kept.size <= HOLD_LIMIT:
             return
         if not 200 <= self.status < 300:
             self.give_up(BadReply("The upstream's error reply is too large."))
             return
         if self._largest is not None:
-            if self._held_size > self._largest:
+            if kept.size > self._largest:
                 self.give_up(BadReply("The upstream's reply is too large to be translated."))
             return
-        held = b"".join(self.held)
-        self.held, self._held_size = [held[-TAIL_LIMIT:]], 0  # which `_pass` counts again
-        self.opening = held[:OPENING]
         self._pass_as_it_comes(self._overflow)
-        self._pass(held)
+        self._forward(kept.let_go())
 
     def _pass_as_it_comes(self, take: Callable[[bytes], None]) -> None:
         self.mode, self.on_body, self.started = "overflow", take, True
@@ -300,13 +292,14 @@ class Exchange:
         self._client.start(self.status, self._owner.stream_headers(self.headers), length)
 
     def _overflow(self, data: bytes) -> None:
-        self.held.append(data)  # nothing of it is copied
-        while sum(map(len, self.held[1:])) >= TAIL_LIMIT:
-            del self.held[0]
-        self._pass(data)
+        self.kept.slide(data)
+        self._forward(data)
 
     def _pass(self, data: bytes) -> None:
-        self._held_size += len(data)
+        self.kept.size += len(data)
+        self._forward(data)
+
+    def _forward(self, data: bytes) -> None:
         if self._client.write(data):
             self._hold_back()
 
@@ -325,6 +318,10 @@ class Exchange:
             self._connection.resume()
 
     # --- time -----------------------------------------------------------------------------------
+
+    @property
+    def request(self) -> str:
+        return self._owner.request
 
     def check(self, now: float) -> None:
         """Look for silence; called by the watch a few times within the shortest patience."""

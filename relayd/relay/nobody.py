@@ -31,6 +31,8 @@ class NoClient:
 class NoOwner:
     """Owns an exchange that has ended: whatever comes, nobody wants it."""
 
+    request = ""
+
     def connected(self) -> None:
         """That helps nobody any more."""
 

@@ -74,6 +74,6 @@ class Passing:
         if route is None:
             raise NoUpstream("No upstream takes this path any more.")
         never = self._pins.others(doors[0].name, site_tag(doors[0].spec.base_urls[0]))
-        wanted = Wanted(0, work.entry.account_id or 0)
+        wanted = Wanted(0, work.entry.account_id or 0, request=work.call.request_id)
         repeatable = target.method == "GET"
         return Attempts(self._pools, [route], wanted, self._rng, never=never, repeatable=repeatable)

@@ -15,14 +15,14 @@ import logging
 from collections.abc import Callable, Mapping
 
 from relayd.errors import RelayError
-from relayd.policy.doors import Door, Site
+from relayd.lines import say
+from relayd.policy.doors import Door
+from relayd.policy.gates import Site
 from relayd.policy.pools import Pools
 from relayd.policy.reports import ProbeResult
 from relayd.tasks import Tasks
 from relayd.upstream.probe import probe
 from relayd.upstream.provider import Provider
-
-log = logging.getLogger("relayd")
 
 TIMEOUT = 15.0  # seconds for one probe
 TICK = 0.5
@@ -55,7 +55,7 @@ class Probing:
                 try:
                     self.start_due()
                 except Exception:
-                    log.exception("probing failed")
+                    say(logging.ERROR, "probing failed", exc=True)
         finally:
             await self.close()
 
@@ -97,10 +97,7 @@ class Probing:
         began = self._clock()
         site, problem = await self._ask(door, provider, model)
         if problem is None:
-            was_refused = door.refused
-            self._pools.well(door, model, site)
-            if was_refused:
-                log.warning("upstream key %s is back: a probe was answered well", door.name)
+            self._pools.well(door, model, site, self._clock())
         why = "" if problem is None else problem.message
         seconds = self._clock() - began
         return ProbeResult(door.spec.name, door.key.name, problem is None, why, seconds)

@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable, Mapping
 
 from relayd.errors import Refused, RelayError
+from relayd.lines import say
 from relayd.model import Entry
 from relayd.policy.attempts import Attempts
 from relayd.policy.holdings import Holdings
@@ -40,9 +41,8 @@ from relayd.upstream.provider import Provider
 from relayd.wire import envelope, kinds, plan
 from relayd.wire.defaults import Defaults
 from relayd.wire.formats import FORMATS
+from relayd.wire.head import without_key
 from relayd.wire.paths import Target
-
-log = logging.getLogger("relayd")
 
 
 def _silence(entry: Entry, key: str) -> None:
@@ -89,8 +89,8 @@ class Relay:
         self.lobby = Lobby(pools.routing.waiting)
         self.till = till
         self.translator = translator or Translator()
-        self._tracer = tracer
-        self._captures = captures or Captures()
+        self.tracer = tracer
+        self.captures = captures or Captures()
         self._clock = asyncio.get_running_loop().time
         self._rng = random.Random()
         pins = Pins(pools, self._rng)
@@ -137,8 +137,9 @@ class Relay:
         """
         work = Work(call, client, Entry(call.request_id, call.started_at, format_in=call.format))
         work.caller = caller
-        if self._tracer is not None:
-            work.trace = self._tracer.begin(call.headers, call.path or call.verb)
+        if self.tracer is not None:
+            method = "" if call.target is None else call.target.method
+            work.trace = self.tracer.begin(call.headers, call.verb, method)
         self.in_flight += 1
         try:
             last = await self._work(work)
@@ -150,7 +151,7 @@ class Relay:
             raise
         except Exception:
             # A bug of ours: the client gets its format's 500, the log gets the stack.
-            log.exception("request %s failed", call.request_id)
+            say(logging.ERROR, "a request failed in relayd", exc=True, request=call.request_id)
             if work.exchange is not None:
                 work.exchange.leave(served=False)
             last = replies.fail(work, RelayError("relayd failed to handle this request."))
@@ -194,8 +195,8 @@ class Relay:
         work.entry.operation = call.target.operation
         self._identify(work)
         self.till.check_room()
-        if work.caller is not None and self._captures.wants(work.caller.key.name):
-            work.client = CapturedClient(work.client, self._captures, call, work.caller.key.name)
+        if work.caller is not None and self.captures.wants(work.caller.key.name):
+            work.client = CapturedClient(work.client, self.captures, call, work.caller.key.name)
 
     def _identify(self, work: Work) -> None:
         """Whose request it is, and whether they may make it at all."""
@@ -212,15 +213,13 @@ class Relay:
     async def _read(self, work: Work) -> None:
         target = work.call.target
         assert target is not None
-        is_form = target.form and work.client.sends_form
-        if is_form or target.operation == "other":
-            self.till.check(work, self._clock())  # an upload takes room: not for whom it is in vain
-        if target.rest:  # of what is there already, or is not known here
-            await self._resource(target).read(work)
-            work.read_at = work.client.heard_at
+        if (target.form and work.client.sends_form) or target.operation == "other":
+            # Such a body takes room and time: it has a place, and not for whom it is in vain.
+            with self.till.reading(work, self._clock()):
+                await (self._read_resource if target.rest else self._read_form)(work, target)
             return
-        if is_form:
-            await self._read_form(work, target)
+        if target.rest:
+            await self._read_resource(work, target)
             return
         body = await work.client.read_body()
         work.read_at = work.client.heard_at
@@ -231,9 +230,14 @@ class Relay:
         if "tools" in head.request:  # where these go is the only such question
             head.traits = plan.traits_of(head.request, work.call.format)
         head.sealed = envelope.may_hold(body, work.call.format)
-        work.entry.model_asked = head.model
+        work.entry.model_asked = without_key(head.model)
         work.entry.stream = head.stream
         self.till.estimate(head)
+
+    async def _read_resource(self, work: Work, target: Target) -> None:
+        """What is asked of something that is there already, or is not known here."""
+        await self._resource(target).read(work)
+        work.read_at = work.client.heard_at
 
     async def _read_form(self, work: Work, target: Target) -> None:
         form = await work.client.read_form(work.entry.account_id or 0)
@@ -241,7 +245,7 @@ class Relay:
         read = FORMATS[work.call.format].read_form
         assert read is not None  # no other format has a route for one
         work.head = head = read(form, target, self.defaults.model(target.defaults))
-        work.entry.model_asked = head.model
+        work.entry.model_asked = without_key(head.model)
         work.entry.stream = head.stream
 
     def _resource(self, target: Target) -> FollowUps | Passing:

@@ -38,7 +38,7 @@ def _finish_whole(work: Work, attempt: Attempt) -> Last:
     """A reply that was held back and judged: it goes out in one piece."""
     client, verdict = work.client, attempt.verdict
     assert verdict is not None
-    [body] = attempt.exchange.held
+    body = attempt.exchange.kept.body
     headers = attempt.whole_headers()
     entry = work.entry
     entry.status, entry.outcome = verdict.status, verdict.outcome
@@ -57,7 +57,7 @@ def _finish_overflow(work: Work, attempt: Attempt, problem: RelayError | None) -
         if work.entry.operation == "speech":  # half of it can be heard; half a document is none
             note_usage(work, None, complete=False)
         return Last(client.abort)
-    usage = FORMATS[call.format].tail_usage(b"".join(attempt.exchange.held))
+    usage = FORMATS[call.format].tail_usage(attempt.exchange.kept.body)
     work.entry.outcome = "ok"
     note_usage(work, usage, complete=True, produced=attempt.exchange.seen // BYTES_PER_TOKEN)
     return Last(client.end)
@@ -132,7 +132,7 @@ def unheard(work: Work, attempt: Attempt) -> None:
     _note_failure(work, ClientGone("The client left."), started=False)
     work.entry.status = ClientGone.default_status
     if verdict is not None:
-        _note_verdict(work, verdict, sum(map(len, exchange.held)))
+        _note_verdict(work, verdict, len(exchange.kept.body))
     elif attempt.problem is None or not _is_empty(attempt):
         _note_cut(work, attempt)
 
@@ -204,7 +204,7 @@ def _note_cut(work: Work, attempt: Attempt) -> None:
     """Enter what a reply consumed of which nobody knows whether it is all."""
     exchange, observer = attempt.exchange, attempt.observer
     if exchange.mode == "overflow":  # most of it went out, and maybe the usage with it
-        usage = FORMATS[work.call.format].tail_usage(b"".join(exchange.held))
+        usage = FORMATS[work.call.format].tail_usage(exchange.kept.body)
         produced = exchange.seen // BYTES_PER_TOKEN
         note_usage(work, usage, complete=usage is not None, produced=produced)
     else:

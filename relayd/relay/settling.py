@@ -7,7 +7,6 @@ of what is worth hearing. Nothing here waits.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from time import monotonic
 
@@ -22,8 +21,7 @@ from relayd.relay.hedge import lesson
 from relayd.relay.lobby import Lobby
 from relayd.relay.till import Till
 from relayd.relay.work import Meter, Work
-
-log = logging.getLogger("relayd")
+from relayd.wire.head import without_key
 
 
 class Settling:
@@ -58,6 +56,7 @@ class Settling:
         self._tell = tell
         self._clock = clock
         self._faults = FaultLog()
+        pools.on_change = self._faults.hear
 
     def __repr__(self) -> str:
         return f"<Settling {self._till!r}>"
@@ -74,24 +73,18 @@ class Settling:
         if attempt.span is not None:
             attempt.span.end(attempt.exchange.status, problem)
         if not lease.ended:
+            if attempt.exchange.sent and not isinstance(problem, UpstreamError):
+                self._meter.attempt(lease.spec.name, lease.door.key.name, problem.code)
             self.failed(lease, problem, lesson(attempt, problem, now))
 
     def failed(self, lease: Lease, problem: RelayError, learned: RelayError | None = None) -> None:
         """What a lease was taken for came to nothing. `learned`: what that teaches its key, where
         it is not the problem itself."""
         door, now = lease.door, self._clock()
-        refused_before = door.refused
-        lease.fail(learned or problem, now)
         if isinstance(problem, UpstreamError):
             self._meter.attempt(door.spec.name, door.key.name, problem.code)
-            self._faults.note(door.name, problem.code, now)
-        if door.refused and not refused_before:
-            log.error(
-                "upstream key %s is taken out: its provider refused it; `relayd upstream enable %s`"
-                " takes it back",
-                door.name,
-                door.name,
-            )
+            self._faults.note(door.spec.name, door.key.name, problem.code, now, lease.request)
+        lease.fail(learned or problem, now)
         if self._lobby.waiting:
             self._lobby.stir()
 
@@ -115,6 +108,8 @@ class Settling:
             self._settle_attempt(work, attempt, now)
             if attempt.span is not None:
                 attempt.span.end(attempt.exchange.status, work.failure)
+        elif not rule:
+            rule = _rule_of(work)
         self._followups.settle(work)
         self._till.close(work, now)
         self._followups.close(work)
@@ -126,7 +121,13 @@ class Settling:
         if isinstance(work.failure, Refused) and work.failure.limit:
             self._meter.limited(work.failure.limit)
         if isinstance(work.failure, NoUpstream) and work.failure.detail:
-            self._faults.unserved(entry.model_asked[:100], work.failure.detail, now)
+            self._tell_unserved(work, work.failure.detail, now)
+
+    def _tell_unserved(self, work: Work, why: str, now: float) -> None:
+        entry, rule = work.entry, _rule_of(work)
+        self._faults.unserved(
+            rule or entry.model_asked, entry.model_asked, why, now, entry.request_id
+        )
 
     def count_overhead(self, work: Work) -> None:
         """The last bytes have gone out: count what all of it took in relayd itself."""
@@ -145,8 +146,8 @@ class Settling:
         if exchange.first_byte_at is not None:
             entry.first_byte = exchange.first_byte_at - work.call.started
         entry.upstream, entry.upstream_key = lease.spec.name, lease.door.key.name
-        entry.model_used, entry.format_out = lease.model, attempt.spoken
-        entry.upstream_request_id = attempt.upstream_id
+        entry.model_used, entry.format_out = without_key(lease.model), attempt.spoken
+        entry.upstream_request_id = attempt.heads.upstream_id
         if work.attempts is not None:
             entry.attempts = work.attempts.count + attempt.repeats
         failure = work.failure
@@ -156,6 +157,8 @@ class Settling:
             "ok",
             "bad_request",
         ):
+            if exchange.sent and not lease.ended:
+                self._meter.attempt(lease.spec.name, lease.door.key.name, entry.outcome)
             lease.leave(now)
         else:
             self._succeed(work, attempt, now)
@@ -173,3 +176,8 @@ class Settling:
         if attempts is None or not attempts.route.pool.has_choice:
             return
         self._pools.remember(attempts.route, lease, attempts.wanted, now)
+
+
+def _rule_of(work: Work) -> str:
+    """The model rule of a request that nobody was asked for; "" where it matched none."""
+    return work.attempts.route.pool.members[0].rule.pattern if work.attempts is not None else ""

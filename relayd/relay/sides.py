@@ -34,6 +34,10 @@ class ClientSide(Protocol):
 class Owner(Protocol):
     """Whose exchange it is: it knows the request and decides what forwarding does not."""
 
+    @property
+    def request(self) -> str:
+        """The request's id."""
+
     def connected(self) -> None:
         """The head of a reply came: whatever becomes of the rest, the upstream can be reached."""
 

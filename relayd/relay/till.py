@@ -12,18 +12,20 @@ far as anyone knows, `free` nothing; to `drain` is the relay's part, which then 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol
 
 from relayd.errors import NoUpstream, Refused
 from relayd.ledger.lines import Opening
 from relayd.model import Entry, Operation, Usage
-from relayd.policy.admission import NOBODY_ELSE, Admission, Ask, Grant
+from relayd.policy.admission import Admission, Grant
 from relayd.policy.buckets import TokenBucket
 from relayd.policy.calendar import Calendar
 from relayd.policy.estimate import Estimates
 from relayd.policy.keys import Caller
 from relayd.policy.prices import Price, PriceBook, Rates, charged
+from relayd.policy.reservation import NOBODY_ELSE, Ask
 from relayd.relay.sides import RawHeaders
 from relayd.relay.work import Work
 from relayd.wire import limits
@@ -87,18 +89,23 @@ class Till:
         """Whether the model is to be had here: it has a price, or needs none."""
         return not self.prices.refuses or self.prices.find(model) is not None
 
-    def check(self, work: Work, now: float) -> None:
-        """Refuse a request, before its body is read, that would not be let in whatever it holds.
-        Takes nothing; raises as `open`."""
+    @contextmanager
+    def reading(self, work: Work, now: float) -> Iterator[None]:
+        """Hold a place for a request while its body is read: an upload may take its time, and each
+        one takes room. Raises as `open` where it would not be let in whatever it holds."""
         caller, operation = work.caller, work.entry.operation
         assert caller is not None
         costs = operation not in FREE_OF_CHARGE and self.prices.charges_all
         try:
-            self.admission.check(caller, costs, now, work.entry.started_at)
+            place = self.admission.enter(caller, costs, now, work.entry.started_at)
         except Refused as exc:
             if exc.status == 429:
                 work.limits = self._limits(work, caller, now)
             raise
+        try:
+            yield
+        finally:
+            self.admission.leave(place)
 
     def open(self, work: Work, now: float) -> None:
         """Let a request in; from now on it has to be closed.

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relayd.errors import NoAnswer, RelayError
+from relayd.lines import say
 from relayd.model import Timeouts
-
-log = logging.getLogger("relayd")
 
 
 class Watched(Protocol):
     """What the watch looks after."""
+
+    @property
+    def request(self) -> str:
+        """The id of the request that it is about."""
 
     def check(self, now: float) -> None:
         """Look for silence."""
@@ -100,5 +103,6 @@ class Watch:
             try:
                 exchange.check(now)
             except Exception:
-                log.exception("cannot look after %r", exchange)
+                words = "an exchange failed in relayd"
+                say(logging.ERROR, words, exc=True, request=exchange.request)
                 exchange.give_up(RelayError("relayd failed to handle this request."))

@@ -9,10 +9,11 @@ from typing import Any
 import aiosqlite
 
 from relayd.accounts import Account
-from relayd.store.base import FIRST_PAGE, NameTaken, NotFound, Page
 from relayd.store.changes import Act, Facts, note
 from relayd.store.checks import good_group, good_name, good_text
 from relayd.store.database import Database, fetch, ours
+from relayd.store.questions import FIRST_PAGE, Page
+from relayd.store.refusals import NameTaken, NotFound
 from relayd.store.where import Where
 
 ACCOUNT = "a.id, a.name, a.disabled_at, a.group_name, a.note, a.created_at"
@@ -34,10 +35,7 @@ class AccountTable(Database):
 
     async def accounts_page(self, page: Page = FIRST_PAGE) -> list[Account]:
         where = Where()
-        where.add("a.id > ?", page.after)
-        where.add("instr(lower(a.name || char(10) || a.note), lower(?))", page.search or None)
-        where.add("a.group_name = ?", page.group)
-        where.add("(a.disabled_at IS NOT NULL) = ?", page.disabled)
+        where.add_page(page, "a", "a.name || char(10) || a.note")
         if page.account is not None:
             where.add("a.id = ?", (await self.account(page.account)).id)
         query = f"{_ACCOUNTS} WHERE {where} ORDER BY a.id LIMIT ?"

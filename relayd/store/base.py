@@ -1,10 +1,8 @@
-"""What a store can do, and the ways it says no.
+"""What a store can do.
 
-Everything above the store sees these Protocols, records and exceptions, never a database library:
-another backend is one more file that satisfies them and passes the contract suite (`tests/store`).
-A store's failures are of two kinds, and callers treat them differently: a refusal (`NotFound`,
-`NameTaken`, ...) is the asker's matter and is shown to them; `StoreUnavailable` is the machine's
-(disk full, locked, gone), and the ledger tries again.
+Everything above the store sees these Protocols, the records of `questions` and the exceptions of
+`refusals`, never a database library: another backend is one more file that satisfies them and
+passes the contract suite (`tests/store`).
 
 Accounts, keys and tokens answer to their name or id (`ref`), keys also to a whole secret or the
 start of one. Whatever changes something takes `now` and `actor`, who did it ("cli:anna",
@@ -15,180 +13,21 @@ pico-dollars, days are numbers such as 20261121.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from relayd.accounts import (
-    NO_CAPS,
-    NO_LIMITS,
-    Account,
-    AdminToken,
-    Caps,
-    Change,
-    Credit,
-    Endpoint,
-    Key,
-    Limits,
-)
+from relayd.accounts import Account, AdminToken, Change, Credit, Key
 from relayd.model import Entry
 from relayd.store.holding import HoldingStore
-
-# What the usage report can be grouped by. `model` is the name the client asked for, `format` the
-# one it spoke, `day` the calendar day that the request counts to.
-DIMENSIONS = ("model", "key", "account", "upstream", "format", "outcome", "day", "status")
-
-# The outcome of a request that was served in full; every other outcome counts as failed in the
-# report.
-SERVED = "ok"
-
-# A report over a longer time is counted in whole days (see `UsageStore.usage_days`), in seconds.
-LONGEST_EXACT_REPORT = 2 * 86_400.0
-
-
-class StoreError(Exception):
-    """The store did not do what was asked; the message is one sentence for the operator."""
-
-
-class NotFound(StoreError):
-    """No key, account or token answers to that name."""
-
-
-class Ambiguous(StoreError):
-    """More than one key answers to that prefix."""
-
-
-class NameTaken(StoreError):
-    """Another key, account or token has this name."""
-
-
-class BadName(StoreError):
-    """Not a name that a key, an account or a token can have."""
-
-
-class BadValue(StoreError):
-    """A property that a key or account cannot have: a past expiry, a network that is none."""
-
-
-class BadAmount(BadValue):
-    """An amount of money that cannot be: nothing, negative for a grant, or absurd."""
-
-
-class DatabaseTooNew(StoreError):
-    """A newer relayd wrote this database; this one would misread it."""
-
-
-class DatabaseTooOld(StoreError):
-    """An older relayd wrote this database, and perhaps still does: who opened it may not change it
-    under its hands."""
-
-
-class NotOurDatabase(StoreError):
-    """The file is something else than a relayd database."""
-
-
-class StoreUnavailable(StoreError):
-    """The store could not be reached or written now: disk, permissions, a lock held too long."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key that is asked for; what the fields mean is said at `relayd.accounts.Key`.
-
-    `account` is a name; an account of that name comes about on first use.
-    """
-
-    name: str
-    account: str = "default"
-    expires_at: float | None = None
-    models: tuple[str, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
-    addresses: tuple[str, ...] = ()
-    limits: Limits = NO_LIMITS
-    caps: Caps = NO_CAPS
-    note: str = ""
-    lenient: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Which part of a list of keys or accounts, oldest first.
-
-    Arguments:
-        limit: at most so many.
-        after: those with a greater id.
-        search: what the name, the note or (of a key) the prefix contains; letter case is ignored.
-        account: only keys of this one, by name or id.
-        group: only accounts of this group.
-        disabled: only the disabled ones, or only the others.
-    """
-
-    limit: int = 50
-    after: int = 0
-    search: str = ""
-    account: str | None = None
-    group: str | None = None
-    disabled: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeFilter:
-    """Which lines of the audit table: `action` from its start on ("key." for all of keys),
-    `subject` by whole words of it
-    ("3", "laptop", "key 3 laptop"), times as [since, until)."""
-
-    actor: str | None = None
-    action: str | None = None
-    subject: str | None = None
-    since: float | None = None
-    until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class UsageFilter:
-    """Which requests: all that fit everything that is given. `key` and `account` are refs."""
-
-    key: str | None = None
-    account: str | None = None
-    model: str | None = None
-    upstream: str | None = None
-    outcome: str | None = None
-
-
-EVERY_CHANGE = ChangeFilter()
-EVERY_REQUEST = UsageFilter()
-FIRST_PAGE = Page()
-
-
-@dataclass(slots=True)  # not frozen: that costs four times as much, and a report can be long
-class UsageRow:
-    """One line of the usage report: all requests that share `group`.
-
-    `group` has one value per dimension asked for, in that order. Sums of tokens and other units are
-    None where no request of the group reported that count (unknown is not 0). `first_byte` and
-    `duration` are averages in seconds; `estimated` counts requests whose usage is an estimate,
-    partial or interrupted; `cost` and `uncharged` are exact sums of pico-dollars.
-    """
-
-    group: tuple[str, ...]
-    requests: int
-    failed: int
-    estimated: int
-    in_uncached: int | None
-    cache_read: int | None
-    cache_write: int | None
-    tool_prompt: int | None
-    out_total: int | None
-    reasoning: int | None
-    bytes_in: int
-    bytes_out: int
-    first_byte: float | None
-    duration: float | None
-    cost: int = 0
-    uncharged: int = 0
-    images: int | None = None
-    audio_ms: int | None = None
-    characters: int | None = None
-    searches: int | None = None
+from relayd.store.questions import (
+    EVERY_CHANGE,
+    EVERY_REQUEST,
+    FIRST_PAGE,
+    ChangeFilter,
+    NewKey,
+    Page,
+    UsageFilter,
+    UsageRow,
+)
 
 
 class EntryStore(Protocol):
@@ -272,9 +111,6 @@ class KeyStore(Protocol):
     async def keys_version(self) -> int:
         """A number that rises when any process changes a key, an account, a credit or an admin
         token, and only then."""
-
-    async def data_version(self) -> int:
-        """A number that changes when anything is committed, by other processes or by this store."""
 
 
 class CreditStore(Protocol):
@@ -364,9 +200,6 @@ class UsageStore(HoldingStore, Protocol):
     async def usage_days(self, since: float, until: float | None) -> tuple[int, int] | None:
         """The first and last day that such a report covers, when it is counted in whole days (all
         of the days that `since` and `until` fall on); None when it is exact to the second."""
-
-    async def recent(self, limit: int, since: float = 0.0) -> list[Entry]:
-        """The latest requests, newest first."""
 
     async def rows(
         self,

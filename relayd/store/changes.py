@@ -14,8 +14,8 @@ import aiosqlite
 import orjson
 
 from relayd.accounts import Change
-from relayd.store.base import EVERY_CHANGE, ChangeFilter
 from relayd.store.database import Database
+from relayd.store.questions import EVERY_CHANGE, ChangeFilter
 from relayd.store.where import Where
 
 Facts = Mapping[str, object]

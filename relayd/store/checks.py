@@ -13,7 +13,7 @@ from typing import Any
 
 from relayd.accounts import ENDPOINTS, Caps, Limits
 from relayd.money import MOST, shown
-from relayd.store.base import BadAmount, BadName, BadValue
+from relayd.store.refusals import BadAmount, BadName, BadValue
 
 # How the secrets of keys, and of administrators, begin.
 KEY_START = "sk-relayd-"

@@ -21,10 +21,10 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 
-from relayd.store.base import NotFound, StoreUnavailable
 from relayd.store.batches import PREPARE
 from relayd.store.days import utc_day
 from relayd.store.migrations import migrate
+from relayd.store.refusals import NotFound, StoreUnavailable
 from relayd.tasks import child
 
 T = TypeVar("T")
@@ -126,9 +126,6 @@ class Database:
 
     async def keys_version(self) -> int:
         return int((await self._read("SELECT value FROM keys_version"))[0][0])
-
-    async def data_version(self) -> int:
-        return int((await self._read("PRAGMA data_version"))[0][0])
 
     async def _read(self, query: str, *parameters: object) -> list[Any]:
         with ours(self._path):

@@ -14,10 +14,11 @@ import orjson
 
 from relayd.accounts import Caps, Key, Limits
 from relayd.store.accounts import ACCOUNT, AccountTable, account_named, account_of, id_of
-from relayd.store.base import FIRST_PAGE, Ambiguous, NameTaken, NewKey, NotFound, Page
 from relayd.store.changes import Act, Facts, note
 from relayd.store.checks import KEY_START, good_changes, good_grace
 from relayd.store.database import fetch, ours
+from relayd.store.questions import FIRST_PAGE, NewKey, Page
+from relayd.store.refusals import Ambiguous, NameTaken, NotFound
 from relayd.store.where import Where
 
 # Shown in lists: enough to tell keys apart, useless to a thief.
@@ -56,11 +57,7 @@ class KeyTable(AccountTable):
 
     async def keys_page(self, page: Page = FIRST_PAGE) -> list[Key]:
         where = Where()
-        where.add("k.id > ?", page.after)
-        text = "k.name || char(10) || k.note || char(10) || k.prefix"
-        where.add(f"instr(lower({text}), lower(?))", page.search or None)
-        where.add("a.group_name = ?", page.group)
-        where.add("(k.disabled_at IS NOT NULL) = ?", page.disabled)
+        where.add_page(page, "k", "k.name || char(10) || k.note || char(10) || k.prefix")
         if page.account is not None:
             where.add("a.id = ?", (await self.account(page.account)).id)
         query = f"{_KEYS} WHERE {where} ORDER BY k.id LIMIT ?"

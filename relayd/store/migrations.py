@@ -17,7 +17,7 @@ from pathlib import Path
 
 import aiosqlite
 
-from relayd.store.base import DatabaseTooNew, DatabaseTooOld, NotOurDatabase
+from relayd.store.refusals import DatabaseTooNew, DatabaseTooOld, NotOurDatabase
 from relayd.store.steps import MIGRATIONS, Migration
 
 

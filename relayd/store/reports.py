@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relayd.store.base import DIMENSIONS, UsageRow
 from relayd.store.days import month_of
+from relayd.store.questions import DIMENSIONS, UsageRow
 from relayd.store.rollup import (
     COUNTS,
     DAILY,

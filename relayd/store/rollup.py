@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from relayd.store.base import SERVED
+from relayd.store.questions import SERVED
 
 # The groups that sums are kept for, beside the day or month.
 COMMON_GROUPS = ("model", "upstream", "format_in", "outcome", "status")

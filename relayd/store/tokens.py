@@ -10,11 +10,11 @@ import aiosqlite
 
 from relayd.accounts import AdminToken
 from relayd.store.accounts import id_of
-from relayd.store.base import NameTaken, NotFound
 from relayd.store.changes import Act, note
 from relayd.store.checks import ADMIN_START, good_name
 from relayd.store.database import Database, fetch
 from relayd.store.keys import digest_of, new_secret
+from relayd.store.refusals import NameTaken, NotFound
 
 PREFIX_LENGTH = len(ADMIN_START) + 6
 _TOKENS = "SELECT id, name, digest, prefix, created_at, disabled_at FROM admin_tokens"

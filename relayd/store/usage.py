@@ -9,16 +9,11 @@ from collections.abc import Mapping, Sequence
 from relayd.model import Entry
 from relayd.store import entries as log
 from relayd.store import holdings, reports
-from relayd.store.base import (
-    EVERY_REQUEST,
-    LONGEST_EXACT_REPORT,
-    NotFound,
-    UsageFilter,
-    UsageRow,
-)
 from relayd.store.batches import SETTLE
 from relayd.store.days import LAST_DAY, LAST_DAYS, begun_everywhere, within
 from relayd.store.keys import KeyTable
+from relayd.store.questions import EVERY_REQUEST, LONGEST_EXACT_REPORT, UsageFilter, UsageRow
+from relayd.store.refusals import NotFound
 from relayd.store.verify import differences
 from relayd.store.where import Where
 
@@ -72,9 +67,6 @@ class UsageTable(KeyTable):
         if until - since <= LONGEST_EXACT_REPORT and first_day >= pruned_before:
             return None
         return first_day, max(first_day, last_day)
-
-    async def recent(self, limit: int, since: float = 0.0) -> list[Entry]:
-        return await self.rows(limit=limit, since=since)
 
     async def rows(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from relayd.store.questions import Page
+
 
 class Where:
     """A WHERE clause and its values; `str` of it is the SQL. The conditions are fixed texts of
@@ -16,6 +18,19 @@ class Where:
 
     def __str__(self) -> str:
         return " AND ".join(self._conditions) or "true"
+
+    def add_page(self, page: Page, row: str, texts: str) -> None:
+        """Ask for a part of a list of keys or accounts, whose account goes by the name of `a`; for
+        those of one account see who knows it.
+
+        Arguments:
+            row: the name of the rows in the query.
+            texts: what is searched.
+        """
+        self.add(f"{row}.id > ?", page.after)
+        self.add(f"instr(lower({texts}), lower(?))", page.search or None)
+        self.add("a.group_name = ?", page.group)
+        self.add(f"({row}.disabled_at IS NOT NULL) = ?", page.disabled)
 
     def add(self, condition: str, *values: object) -> None:
         """Ask for this too, unless a value is None, which is no wish."""

@@ -6,15 +6,14 @@ llhttp made, unless the read held several HTTP chunks (then they are joined once
 goes back to its pool after the body of the reply has been taken, never before; a connection that
 saw anything odd (bytes nobody asked for, a reply cut short, `connection: close`) is closed instead.
 
-Bounds: a response head over `MAX_HEAD` bytes is refused; gzip is inflated in steps, so that a small
-packet cannot become a large buffer at once; pausing the sink pauses the socket. A body that is sent
-in pieces (`Upload`) stops where the reply ends, and the connection with it.
+Bounds: a response head that is too large is refused (`framing`); gzip is inflated in steps, so that
+a small packet cannot become a large buffer at once; pausing the sink pauses the socket. A body that
+is sent in pieces (`Upload`) stops where the reply ends, and the connection with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -22,14 +21,10 @@ import httptools
 
 from relayd.errors import BadReply, NoAnswer, UpstreamError
 from relayd.sockets import send
-from relayd.upstream.inflate import ANY_WRAPPER, inflater
+from relayd.upstream.framing import MAX_HEAD, check_size, framing
+from relayd.upstream.inflate import Inflating
 from relayd.upstream.sink import Nobody, RawHeaders, ReplySink
 from relayd.upstream.upload import Pump, Upload
-
-MAX_HEAD = 64 * 1024
-_INFLATE_STEP = 256 * 1024
-_STEPS = 16  # in one turn of the loop: some ten milliseconds
-_COMPRESSED = (b"content-length", b"content-encoding")
 
 
 class StaleConnection(NoAnswer):
@@ -46,7 +41,6 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
-        "_compressed",
         "_done",
         "_framed",
         "_gone",
@@ -54,7 +48,7 @@ class Connection(asyncio.Protocol):
         "_head_bytes",
         "_headers",
         "_idle",
-        "_inflater",
+        "_inflating",
         "_interim",
         "_keep",
         "_own_pieces",
@@ -109,8 +103,7 @@ class Connection(asyncio.Protocol):
         self._own_pieces = 0
         self._framed = False
         self._paused = False
-        self._compressed = b""
-        self._inflater: zlib._Decompress | None = None
+        self._inflating: Inflating | None = None
 
     # --- used by the pool and the relay ---------------------------------------------------------
 
@@ -143,7 +136,7 @@ class Connection(asyncio.Protocol):
     def resume(self) -> None:
         """Go on reading, after what waits to be decoded."""
         self._paused = False
-        if self._compressed:
+        if self._inflating is not None and self._inflating.waiting:
             self._deliver()
         if not self._paused and not self._resting and self.is_open:
             cast(asyncio.Transport, self.transport).resume_reading()
@@ -162,7 +155,7 @@ class Connection(asyncio.Protocol):
         Clients hang up right after the terminal event; what is missing then is the final HTTP
         chunk. After `grace` seconds the connection is closed; one that decodes, at once.
         """
-        if self._pump is not None or self._inflater is not None:
+        if self._pump is not None or self._inflating is not None:
             self.abort()
         elif self._sink is not None and self.is_open:
             self._sink = Nobody()
@@ -211,7 +204,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._misunderstand()
             return
-        if self._told_head and len(self._body) == 1 and self._inflater is None and not self._done:
+        if self._told_head and len(self._body) == 1 and self._inflating is None and not self._done:
             sink.on_body(self._body.pop())  # a stream under way: nothing else can have happened
         else:
             self._deliver()
@@ -231,7 +224,7 @@ class Connection(asyncio.Protocol):
         self._gone(self)
         if sink is None:
             return
-        whole = self._inflater is None or self._inflater.eof
+        whole = self._inflating is None or self._inflating.ended
         if self._told_head and not self._framed and exc is None and whole:
             # Neither content-length nor chunked: the close is the end (RFC 9112 6.3, rule 8).
             sink.on_end()
@@ -275,13 +268,6 @@ class Connection(asyncio.Protocol):
 
     # --- telling the sink -----------------------------------------------------------------------
 
-    def _check_head(self) -> None:
-        size = self._head_bytes
-        if size > MAX_HEAD and self._status:  # only then is counting worth it: a body is among them
-            size = sum(len(n) + len(v) for n, v in self._headers)
-        if size > MAX_HEAD:
-            raise BadReply("The upstream's response headers are too large.")
-
     def _deliver(self) -> None:
         sink = self._sink
         if sink is None or not (self._told_head or self._tell_head(sink)):
@@ -291,60 +277,37 @@ class Connection(asyncio.Protocol):
         if self._body and self._sink is sink:
             data = self._body[0] if len(self._body) == 1 else b"".join(self._body)
             self._body.clear()
-            if self._inflater is None:
+            if self._inflating is None:
                 sink.on_body(data)
             else:
-                self._compressed += data
-        if self._compressed and self._sink is sink:
-            self._inflate(sink)
-        if self._done and not self._compressed:
+                self._inflating.waiting += data
+        inflating = self._inflating
+        if inflating is not None and inflating.waiting and self._sink is sink:
+            self._inflate(inflating, sink)
+        if self._done and not (inflating is not None and inflating.waiting):
             self._finish()
 
     def _tell_head(self, sink: ReplySink) -> bool:
         try:
-            self._check_head()
+            if self._head_bytes > MAX_HEAD:
+                check_size(self._status, self._headers)
             if self._status < 200:  # none yet, or an interim one
                 return False
             self._told_head = True
-            self._read_framing()
+            self._framed, self._inflating, self._headers = framing(self._status, self._headers)
         except BadReply as exc:
             self._fail(exc)
             return False
         sink.on_head(self._status, self._headers)
         return True
 
-    def _read_framing(self) -> None:
-        for name, value in self._headers:
-            if name == b"content-length":
-                self._framed = True
-            elif name == b"transfer-encoding":
-                self._framed = self._framed or b"chunked" in value.lower()
-            elif name == b"content-encoding":
-                self._inflater = inflater(value)
-        if self._inflater is not None:  # encoding and length are those of the compressed body
-            self._headers = [pair for pair in self._headers if pair[0] not in _COMPRESSED]
-        if self._status in (204, 304):
-            self._framed = True
-
-    def _inflate(self, sink: ReplySink) -> None:
-        """Decode in steps, a few in each turn of the loop, while the sink takes what comes."""
-        inflater, data = self._inflater, self._compressed
+    def _inflate(self, inflating: Inflating, sink: ReplySink) -> None:
+        """Decode some of what waits, while the sink takes what comes."""
         try:
-            for _ in range(_STEPS):
-                if not data or inflater is None or self._sink is not sink or self._paused:
-                    break
-                plain = inflater.decompress(data, _INFLATE_STEP)
-                data = inflater.unconsumed_tail
-                if inflater.eof and inflater.unused_data:  # a gzip file may have several members
-                    data = inflater.unused_data
-                    self._inflater = inflater = zlib.decompressobj(ANY_WRAPPER)
-                if plain:
-                    sink.on_body(plain)
-            self._compressed = data
-        except zlib.error:
-            self._compressed = b""
-            self._fail(BadReply("The upstream sent a damaged gzip body."))
-        if self._compressed and self._sink is sink and not (self._paused or self._resting):
+            inflating.run(sink.on_body, lambda: self._sink is sink and not self._paused)
+        except BadReply as exc:
+            self._fail(exc)
+        if inflating.waiting and self._sink is sink and not (self._paused or self._resting):
             self._rest()
 
     def _rest(self) -> None:
@@ -364,7 +327,7 @@ class Connection(asyncio.Protocol):
         self.served += 1
         if sink is None:  # the sink gave up while taking the body
             return
-        if self._inflater is not None and not self._inflater.eof:
+        if self._inflating is not None and not self._inflating.ended:
             self._sink = sink
             self._fail(BadReply("The upstream's gzip body ends too early."))
             return

@@ -29,15 +29,14 @@ import orjson
 
 from relayd.accounts import Caps
 from relayd.errors import BadCall, RelayError
+from relayd.lines import say
 from relayd.money import DOLLAR, number
 from relayd.policy.balances import Balances, Spending
 from relayd.policy.keys import Caller
-from relayd.store.base import StoreError
+from relayd.store.refusals import StoreError
 from relayd.web.admin_desk import refusal
 from relayd.web.client import HttpClient, RawHeaders
 from relayd.wire.formats import FORMATS
-
-log = logging.getLogger("relayd")
 
 UNBOUNDED = 100_000_000  # dollars: what clients were taught to read as no limit
 UNITS = 500_000  # of the token endpoint, to a dollar; /api/status says so
@@ -156,7 +155,8 @@ class AccountPages:
         except RelayError as exc:
             _refuse(client, path, exc, request_id)
         except Exception:
-            log.exception("%s could not be answered", path)
+            words = f"{path} could not be answered"
+            say(logging.ERROR, words, exc=True, request=request_id)
             bug = RelayError("This could not be found out: see relayd's log.")
             _refuse(client, path, bug, request_id)
         else:

@@ -23,8 +23,9 @@ import orjson
 
 from relayd.accounts import AdminToken
 from relayd.errors import RelayError
+from relayd.lines import say
 from relayd.model import Secret
-from relayd.store.base import StoreError
+from relayd.store.refusals import StoreError
 from relayd.web import (
     admin_accounts,
     admin_credits,
@@ -50,8 +51,6 @@ from relayd.web.admin_guard import Guard
 from relayd.web.admin_schema import schema
 from relayd.web.bodies import BodyLimits
 from relayd.web.client import HttpClient, RawHeaders
-
-log = logging.getLogger("relayd")
 
 ROOT = "/admin/api"
 BODY = BodyLimits(max_body=16 * 1024, timeout=10.0)
@@ -164,7 +163,8 @@ class Admin:
         except StoreError as exc:
             _refuse(client, refusal(exc))
         except Exception:
-            log.exception("admin: %s %s could not be answered", client.method, path[:200])
+            words = f"admin: {client.method} {path[:200]} could not be answered"
+            say(logging.ERROR, words, exc=True, request=client.request_id)
             _refuse(client, RelayError("This could not be done: see relayd's log."))
         else:
             client.send(status, HEADERS, body)
@@ -176,7 +176,7 @@ class Admin:
         operation = self._schema.operation(route.method, route.path)
         asked = operation.check_query(query)
         body = operation.check_body(await client.read_body()) if operation.takes_body else {}
-        ask = Ask(names, asked, body, actor, self._peer_of(client))
+        ask = Ask(names, asked, body, actor, self._peer_of(client), client.request_id)
         return route.status, await route.endpoint(self._desk, ask)
 
 

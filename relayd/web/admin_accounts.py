@@ -11,27 +11,16 @@ import difflib
 from relayd.accounts import Account
 from relayd.errors import BadCall
 from relayd.money import shown
-from relayd.store.base import Page
-from relayd.web.admin_desk import Ask, Bureau, Desk, Document, page
-
-LIMIT = 50
+from relayd.web.admin_desk import Ask, Bureau, Desk, Document, asked_page, limit_of, page
 
 
 async def listed(desk: Desk, ask: Ask) -> Document:
     """A page of them, oldest first."""
-    store, query, limit = desk.bureau.store, ask.query, ask.query.get("limit", LIMIT)
-    accounts = await store.accounts_page(
-        Page(
-            limit + 1,
-            after=query.get("after", 0),
-            search=query.get("search", ""),
-            group=query.get("group"),
-            disabled=query.get("disabled"),
-        )
-    )
+    store = desk.bureau.store
+    accounts = await store.accounts_page(asked_page(ask))
     granted, spent = await store.granted(), await store.spent()
     rows = [as_json(one, granted.get(one.id, 0), spent.get(one.id, 0)) for one in accounts]
-    return page(rows, limit)
+    return page(rows, limit_of(ask))
 
 
 async def created(desk: Desk, ask: Ask) -> Document:

@@ -9,16 +9,14 @@ import orjson
 
 from relayd.accounts import Change, Credit
 from relayd.money import shown
-from relayd.store.base import ChangeFilter
-from relayd.web.admin_desk import Ask, Desk, Document, page
+from relayd.store.questions import ChangeFilter
+from relayd.web.admin_desk import Ask, Desk, Document, limit_of, page
 from relayd.web.admin_keys import dollars
-
-LIMIT = 50
 
 
 async def listed(desk: Desk, ask: Ask) -> Document:
     """A page of credits, of one account or of all."""
-    limit, ref = ask.query.get("limit", LIMIT), ask.names.get("account", ask.query.get("account"))
+    limit, ref = limit_of(ask), ask.names.get("account", ask.query.get("account"))
     found = await desk.bureau.store.credits(ref, limit + 1, ask.query.get("after"))
     return page([as_json(credit) for credit in found], limit)
 
@@ -40,7 +38,7 @@ async def given(desk: Desk, ask: Ask) -> Document:
 
 async def audited(desk: Desk, ask: Ask) -> Document:
     """A page of changes."""
-    query, limit = ask.query, ask.query.get("limit", LIMIT)
+    query, limit = ask.query, limit_of(ask)
     names = ("actor", "action", "subject", "since", "until")
     filters = ChangeFilter(**{name: query.get(name) for name in names})
     bureau = desk.bureau

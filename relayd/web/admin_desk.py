@@ -18,17 +18,19 @@ from urllib.parse import unquote
 from relayd.accounts import Group
 from relayd.errors import BadCall, Refused, RelayError
 from relayd.policy.reports import DoorReport, ProbeResult
-from relayd.store import base
+from relayd.store import base, refusals
+from relayd.store.questions import Page
 
+LIMIT = 50  # rows of a page, where the query does not say
 Document = dict[str, object]
 T = TypeVar("T")
 
 # What the store refuses is the asker's matter; the rest is ours.
-BY_REFUSAL: tuple[tuple[type[base.StoreError], int, str], ...] = (
-    (base.NotFound, 404, "not_found"),
-    (base.Ambiguous, 409, "ambiguous"),
-    (base.NameTaken, 409, "name_taken"),
-    (base.StoreUnavailable, 503, "store_unavailable"),
+BY_REFUSAL: tuple[tuple[type[refusals.StoreError], int, str], ...] = (
+    (refusals.NotFound, 404, "not_found"),
+    (refusals.Ambiguous, 409, "ambiguous"),
+    (refusals.NameTaken, 409, "name_taken"),
+    (refusals.StoreUnavailable, 503, "store_unavailable"),
 )
 
 
@@ -111,6 +113,7 @@ class Ask(NamedTuple):
         body: a JSON object, empty where none was sent or none is taken.
         actor: whose token it bore.
         peer: the address it came from.
+        request: its id, for the log.
     """
 
     names: dict[str, str]
@@ -118,6 +121,7 @@ class Ask(NamedTuple):
     body: dict[str, Any]
     actor: str
     peer: str = ""
+    request: str = ""
 
 
 Endpoint = Callable[[Desk, Ask], Awaitable[Document]]
@@ -186,12 +190,30 @@ def _matched(parts: Sequence[str], asked: Sequence[str]) -> dict[str, str] | Non
     return names
 
 
-def refusal(exc: base.StoreError) -> RelayError:
+def refusal(exc: refusals.StoreError) -> RelayError:
     """A refusal of the store as one of the error family, in the store's own words."""
     for kind, status, code in BY_REFUSAL:
         if isinstance(exc, kind):
             return (RelayError if status >= 500 else Refused)(str(exc), status=status, code=code)
     return BadCall(str(exc))
+
+
+def limit_of(ask: Ask) -> int:
+    """How many rows a query asks for."""
+    return int(ask.query.get("limit", LIMIT))
+
+
+def asked_page(ask: Ask) -> Page:
+    """The part of a list that a query asks for, and one row more, to see whether it goes on."""
+    query = ask.query
+    return Page(
+        limit_of(ask) + 1,
+        after=query.get("after", 0),
+        search=query.get("search", ""),
+        account=query.get("account"),
+        group=query.get("group"),
+        disabled=query.get("disabled"),
+    )
 
 
 def page(rows: Sequence[Document], limit: int, field: str = "id") -> Document:

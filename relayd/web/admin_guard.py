@@ -20,10 +20,9 @@ from ipaddress import IPv6Address, ip_address
 
 from relayd.accounts import AdminToken
 from relayd.errors import Refused
+from relayd.lines import say
 from relayd.model import Secret
 from relayd.web.client import HttpClient
-
-log = logging.getLogger("relayd")
 
 GUESSES = 10  # wrong tokens that one peer may offer in a minute
 GUESSES_OF_ALL = 100  # the same of all peers together, who may be one with many addresses
@@ -113,7 +112,8 @@ class Guard:
             return "config"
         if offered:  # to come without one is no guess
             self._guesses.note(peer, now)
-            log.warning("admin: a wrong token from %s", peer or "an unknown address")
+            request, address = client.request_id, peer or "unknown"
+            say(logging.WARNING, "admin: a wrong token", request=request, address=address)
         raise Refused(
             "This needs the admin token: `Authorization: Bearer TOKEN`.", code="invalid_admin_token"
         )

@@ -12,28 +12,18 @@ from typing import Any
 from relayd.accounts import NO_CAPS, NO_LIMITS, Caps, Key, Limits
 from relayd.errors import BadCall
 from relayd.money import pico, shown
-from relayd.store.base import NewKey, Page
-from relayd.web.admin_desk import Ask, Desk, Document, page
+from relayd.store.questions import NewKey
+from relayd.web.admin_desk import Ask, Desk, Document, asked_page, limit_of, page
 
-LIMIT = 50
 LISTS = ("models", "endpoints", "addresses")
 
 
 async def listed(desk: Desk, ask: Ask) -> Document:
     """A page of them, oldest first."""
-    store, query, limit = desk.bureau.store, ask.query, ask.query.get("limit", LIMIT)
-    keys = await store.keys_page(
-        Page(
-            limit + 1,
-            after=query.get("after", 0),
-            search=query.get("search", ""),
-            account=query.get("account"),
-            group=query.get("group"),
-            disabled=query.get("disabled"),
-        )
-    )
+    store = desk.bureau.store
+    keys = await store.keys_page(asked_page(ask))
     spent = await store.key_spent_ever([key.id for key in keys])
-    return page([as_json(key, spent.get(key.id, 0)) for key in keys], limit)
+    return page([as_json(key, spent.get(key.id, 0)) for key in keys], limit_of(ask))
 
 
 async def created(desk: Desk, ask: Ask) -> Document:

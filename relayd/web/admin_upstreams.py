@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from relayd.errors import BadCall, Refused
+from relayd.lines import say
 from relayd.policy.reports import DoorReport, ProbeResult
 from relayd.web.admin_desk import Ask, Desk, Document
-
-log = logging.getLogger("relayd")
 
 Switch = Callable[[str, str | None, float], None]
 
@@ -71,8 +70,8 @@ def _switched(desk: Desk, ask: Ask, verb: str, act: Switch) -> Document:
 
 
 def _note(verb: str, chosen: Chosen, ask: Ask) -> None:
-    by = ask.peer or "an unknown address"
-    log.info("admin: %s %s, asked by %s from %s", verb, chosen, ask.actor, by)
+    words = f"admin: {verb} {chosen}"
+    say(logging.INFO, words, request=ask.request, by=ask.actor, address=ask.peer or "unknown")
 
 
 def _found(desk: Desk, ask: Ask) -> Chosen:

@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 
 from relayd.model import Entry
 from relayd.money import shown
-from relayd.store.base import UsageFilter, UsageRow
-from relayd.web.admin_desk import Ask, Desk, Document, page
+from relayd.store.questions import UsageFilter, UsageRow
+from relayd.web.admin_desk import Ask, Desk, Document, limit_of, page
 
 T = TypeVar("T")
 
-LIMIT = 50
 LINES = 1000  # of a report
 DAY = 86_400.0
 FILTERS = tuple(field.name for field in fields(UsageFilter))
@@ -49,7 +48,7 @@ async def reported(desk: Desk, ask: Ask) -> Document:
 
 async def rows(desk: Desk, ask: Ask) -> Document:
     """A page of single requests, newest first."""
-    query, limit = ask.query, ask.query.get("limit", LIMIT)
+    query, limit = ask.query, limit_of(ask)
     bureau = desk.bureau
     search = bureau.store.rows(
         _filters(query),

@@ -28,8 +28,6 @@ from relayd.wire.multipart import Form, FormReader, is_form
 RawHeaders = list[tuple[bytes, bytes]]
 
 STATUS_LINES = {s.value: b"HTTP/1.1 %d %b\r\n" % (s.value, s.phrase.encode()) for s in HTTPStatus}
-# Browsers may call a relay from any page: keys travel in headers, never in cookies.
-CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
 
 
 class Connection(Protocol):
@@ -98,9 +96,14 @@ class HttpClient:
         return f"<HttpClient in={self.bytes_in} out={self.bytes_out} started={self._started}>"
 
     def admit(self, ids: bytes, limits: BodyLimits) -> None:
-        """Set what the server adds: header lines with the request id, and the body's bounds."""
+        """Set what the server adds: header lines, the request's id first; and the body's bounds."""
         self._ids = ids
         self._limits = limits
+
+    @property
+    def request_id(self) -> str:
+        """Under which the answer and the log know it; "" before the server has admitted it."""
+        return self._ids.partition(b"\r\n")[0].rpartition(b" ")[2].decode()
 
     @property
     def peer(self) -> str:
@@ -216,6 +219,11 @@ class HttpClient:
         """Whether the client has closed the connection."""
         return self._connection.transport is None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether much of what was written, for requests before, waits for the client to read."""
+        return self._connection.writing_paused
+
     def on_drain(self, resume: Callable[[], None]) -> None:
         """Call `resume` once, when the buffer has drained."""
         self._connection.drained = resume
@@ -298,7 +306,7 @@ class HttpClient:
     def _render(self, status: int, headers: RawHeaders, framing: bytes) -> bytes:
         lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d -\r\n" % status]
         lines += [b"%b: %b\r\n" % pair for pair in headers]
-        lines += [b"date: %b\r\n" % rfc822_formatted_time().encode(), CORS, self._ids, framing]
+        lines += [b"date: %b\r\n" % rfc822_formatted_time().encode(), self._ids, framing]
         if not self._keep:
             lines.append(b"connection: close\r\n")
         elif self.version < HttpVersion11:  # an HTTP/1.0 client asked for it, and wants to hear it

@@ -19,9 +19,8 @@ from aiohttp import StreamReader, web
 from aiohttp.http_parser import RawRequestMessage
 
 from relayd.ends import End
+from relayd.lines import say
 from relayd.web.client import HttpClient
-
-log = logging.getLogger("relayd")
 
 HIGH_WATER = 256 * 1024  # bytes waiting for a client beyond which its upstream is not read
 LOW_WATER = 64 * 1024
@@ -219,7 +218,8 @@ class ClientConnection(web.RequestHandler):
             self.force_close()
             raise
         except Exception:
-            log.exception("a request could not be handled")
+            words = "a request could not be handled"
+            say(logging.ERROR, words, exc=True, request=client.request_id)
             self.force_close()
             return False
         finally:

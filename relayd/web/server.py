@@ -28,7 +28,7 @@ from relayd.web.bodies import BodyLimits
 from relayd.web.client import HttpClient
 from relayd.web.credentials import credential
 from relayd.web.models import ModelPages, shape_of
-from relayd.web.pages import Pages
+from relayd.web.pages import PRIVATE, Pages
 from relayd.web.peers import Network, client_address
 from relayd.wire import realtime
 from relayd.wire.formats import FORMATS
@@ -38,6 +38,9 @@ ROUTES_REMEMBERED = 2048
 LONGEST_REMEMBERED = 256
 LINGER = 2.0  # seconds that a refused body is still read, so that the client gets to see the answer
 ID_LINES = b"x-request-id: %b\r\nrequest-id: %b\r\n"
+# Browsers may call a relay from any page: keys travel in headers, never in cookies.
+CORS = b"access-control-allow-origin: *\r\naccess-control-expose-headers: *\r\n"
+OWN_LINES = ID_LINES + CORS
 JSON_TYPE = [(b"content-type", b"application/json")]
 PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, DELETE, OPTIONS"),
@@ -129,6 +132,8 @@ class Front:
         """All that is not a call of a model: fixed pages, the admin API, lists, preflights."""
         page = self._pages.find(client.method, path)
         if page is not None:
+            if path in PRIVATE:
+                client.admit(ID_LINES % ((request_id.encode(),) * 2), self.limits)
             client.send(*page(client))
         elif self._office.serves(path):
             client.admit(_id_lines(request_id), admin.BODY)
@@ -168,7 +173,7 @@ class Front:
             request_id,
             target.format if target is not None else format_of_path(path),
             target,
-            credential(client.headers, query),
+            credential(client.headers, path, query),
             client.raw_headers,
             self._clock(),
             time.time(),
@@ -185,8 +190,8 @@ class Front:
 
     def caller(self, client: HttpClient) -> Caller:
         """Whose key a request carries; Refused when it is nobody's, or may not be used."""
-        _, _, query = client.raw_path.partition("?")
-        secret = credential(client.headers, query)
+        path, _, query = client.raw_path.partition("?")
+        secret = credential(client.headers, path, query)
         address = self.address(client)
         return self._relay.directory.find(secret, moment=time.time(), address=address)
 
@@ -239,4 +244,4 @@ def new_request_id() -> str:
 
 
 def _id_lines(request_id: str) -> bytes:
-    return ID_LINES % ((request_id.encode(),) * 2)
+    return OWN_LINES % ((request_id.encode(),) * 2)

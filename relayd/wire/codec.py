@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from relayd.errors import RelayError
+from relayd.wire.alike import Plain
 from relayd.wire.events import Events, Reply
 from relayd.wire.neutral import Request
 from relayd.wire.parts import Document
@@ -24,7 +25,15 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 class Reader(Protocol):
     """Reads one upstream's reply. Liberal: nothing that comes makes it raise; what is no reply at
-    all becomes a `Failure`. Bounded: blocks, choices, bytes of one event."""
+    all becomes a `Failure`. Bounded: blocks, choices, bytes of one event.
+
+    Attributes:
+        plain: how the last event that was read went on with an open text; None where it did
+            anything else. Of the next events those that are like it need not be read.
+    """
+
+    @property
+    def plain(self) -> Plain | None: ...
 
     def read(self, name: bytes, data: bytes) -> Events:
         """The events of one server-sent event; [] for what says nothing."""
@@ -47,6 +56,9 @@ class Writer(Protocol):
     def write(self, events: Events) -> bytes:
         """The bytes of these events; b"" for those that say nothing yet. `End` closes the stream as
         the format has it, `Failure` is its error in the middle of a stream."""
+
+    def say(self, block: int, text: str) -> bytes:
+        """As `write` of one `Delta` without logprobs, in the least time."""
 
     def error(self, exc: RelayError) -> bytes:
         """The bytes that tell of a failure of ours in the middle, whatever went out before."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from relayd.errors import RelayError
 from relayd.model import FormatName, Operation, Usage
+from relayd.wire import wording
 from relayd.wire.chat import decode as chat_decode
 from relayd.wire.chat import embed as chat_embed
 from relayd.wire.chat import encode as chat_encode
@@ -96,7 +97,7 @@ FORMATS: Mapping[FormatName, Format] = {
         chat_reply.reply_usage,
         chat_reply.tail_usage,
         chat_stream.observer,
-        chat_reply.error,
+        wording.error,
         chat_stream.ChatPassthrough.stream_headers,
         Codec(
             chat_decode.decode,
@@ -123,7 +124,7 @@ FORMATS: Mapping[FormatName, Format] = {
         responses_reply.reply_usage,
         responses_reply.tail_usage,
         responses_stream.observer,
-        responses_reply.error,
+        wording.error,
         responses_stream.ResponsesPassthrough.stream_headers,
         Codec(
             responses_decode.decode,

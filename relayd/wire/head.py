@@ -8,6 +8,7 @@ in memory as a tree of objects.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ LONGEST_MODEL = 256
 LARGE_BODY = 2**20
 MOST_BRACKETS = 500_000
 MOST_COUNTED = 2**31
+_KEY = re.compile(r"\b(sk|rat)-[A-Za-z0-9_-]{16,}")
 
 
 @dataclass(slots=True)
@@ -112,6 +114,12 @@ def checked_model(value: object) -> str:
     return value
 
 
+def without_key(model: str) -> str:
+    """A model's name as it may be written down: who swaps two fields of a form asks for a model by
+    the name of a key."""
+    return _KEY.sub(r"\1-***", model) if "sk-" in model or "rat-" in model else model
+
+
 def checked_stream(value: object) -> bool:
     """`value` as the `stream` flag, null being false; BadCall for any other type."""
     if value is None or isinstance(value, bool):
@@ -134,6 +142,22 @@ def largest_count(value: dict[str, Any], *names: str) -> int | None:
         if isinstance(count, int | float) and 1 <= count <= MOST_COUNTED and count is not True
     ]
     return max(sane, default=None)
+
+
+def read_text_head(body: bytes, target: Target, limit: str) -> Head:
+    """The head of a request that is one JSON object with `model` and `stream`; BadCall when the
+    body is no such thing.
+
+    Arguments:
+        limit: the member that bounds the output.
+    """
+    value = read_object(body)
+    model = checked_model(value.get("model"))
+    stream = target.operation == "generate" and checked_stream(value.get("stream"))
+    size = estimated_input(body)
+    head = Head(target, model, stream, body, input_estimate=size, request=value)
+    head.max_output = largest_count(value, limit)
+    return head
 
 
 def estimated_input(body: bytes) -> int:

@@ -100,7 +100,6 @@ def unread(headers: Iterable[tuple[bytes, bytes]]) -> Pairs:
 
 def for_client(
     headers: Iterable[tuple[bytes, bytes]],
-    format_name: FormatName,
     *,
     stream: bool = False,
     translated: bool = False,

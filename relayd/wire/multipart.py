@@ -94,10 +94,6 @@ class Form:
         """Bytes of the whole body."""
         return self.spool.size
 
-    def files_of(self, name: str) -> list[File]:
-        """The files under a name, however a client counts them: `image`, `image[]`, `image[0]`."""
-        return [file for file in self.files if file.name.partition("[")[0] == name]
-
     def read(self, file: File) -> bytes:
         """The bytes of a file."""
         return self.spool.read(file.start, file.end)

@@ -122,6 +122,14 @@ def format_of_path(raw_path: str) -> FormatName:
     return "chat"
 
 
+def is_gemini_path(raw_path: str) -> bool:
+    """Whether Google's API has something at this path, so that its clients may ask for it."""
+    segments, gemini_path = _split(raw_path)
+    # Files go up at /upload/v1beta/files.
+    uploads = segments[:1] == ["upload"] and _split("/".join(segments[1:]))[1]
+    return gemini_path or uploads or (segments or [""])[0] in _GEMINI_ROOTS
+
+
 def _split(raw_path: str) -> tuple[list[str], bool]:
     """The segments after every prefix, and whether one of those was a version only Gemini has."""
     segments = [segment for segment in unquote(raw_path).split("/") if segment]

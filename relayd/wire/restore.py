@@ -74,6 +74,10 @@ class Restore:
             return events  # by far the most
         return [kept for event in events for kept in self._changed(event)]
 
+    def keeps(self, block: int) -> bool:
+        """Whether what a block says is kept until it is whole."""
+        return block in self._wrapped
+
     def _changed(self, event: Event) -> Events:
         match event:
             case Delta() if event.block in self._wrapped:

@@ -4,14 +4,15 @@ One network read makes at most one write. Nothing waits here but what the client
 yet. Whatever an upstream sends, the client's bytes obey its format; a reply that cannot be read to
 its end (too many parts, an event that is too large) ends with an error in that format.
 
-Nearly all reads hold whole events, written the way most hosts write them, each of one line; nearly
-all of those only go on with the open text. Both are looked for first, because this is done a
-thousand times for one answer; everything else goes the long way through `sse`.
+Nearly all reads hold whole events that only go on with the open text and differ from the one before
+in nothing else. These are looked for first (`alike`), because this is done a thousand times for one
+answer: their text goes from the bytes of the one side into those of the other, past the reader, the
+events and all that looks at events. Then come events written the way most hosts write them, each of
+one line; everything else goes the long way through `sse`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import orjson
@@ -19,6 +20,7 @@ import orjson
 from relayd.errors import BadReply, RelayError
 from relayd.model import Usage
 from relayd.wire import sse
+from relayd.wire.alike import Alike
 from relayd.wire.checked import DEEPEST_DOCUMENT, is_shallow
 from relayd.wire.codec import Reader, Writer
 from relayd.wire.events import Counted, Delta, End, Event, Events, Failure, Start, fold
@@ -58,6 +60,7 @@ class Transcode:
     """
 
     __slots__ = (
+        "_alike",
         "_framer",
         "_largest",
         "_other",
@@ -87,6 +90,7 @@ class Transcode:
         self._reader = reader
         self._writer = writer
         self._restore = restore
+        self._alike = Alike()
         self._framer = sse.Framer(largest)
         self._largest = largest
         self._produced = 0  # characters of text
@@ -109,20 +113,51 @@ class Transcode:
     def feed(self, chunk: bytes) -> bytes:
         """The client's bytes for `chunk`."""
         self.seen += len(chunk)
-        if self.failed is not None:
-            return b""
+        if not self._framer.pending:
+            said = self._alike.said(chunk)
+            if said:
+                return self._more(said)
+        return b"" if self.failed is not None else self._feed(chunk)
+
+    def _feed(self, chunk: bytes) -> bytes:
         framer = self._framer
         if framer.pending:
             whole = framer.feed(chunk)
         else:
             found = single(chunk)
             if found is not None:
-                return self._read(*found)
+                return self._read(*found, chunk)
             whole = chunk if chunk.endswith(_BLANK_LINES) else framer.feed(chunk)
-        out = [self._read(*event) for event in events_in(whole)]
+        out = [self._block(block) for block in blocks_in(whole)]
         if framer.skipping and self.failed is None:
             out.append(self._give_up(_TOO_LARGE))
         return b"".join(out)
+
+    def _block(self, block: bytes) -> bytes:
+        said = self._alike.said(block)
+        if said:
+            return self._more(said)
+        found = single(block)
+        if found is not None:
+            return self._read(*found, block)
+        event = sse.parse(block)
+        return self._read(*event) if event.data else b""
+
+    def _more(self, said: str) -> bytes:
+        """The open text goes on: an event that nobody had to read."""
+        alike = self._alike
+        self._produced += len(said)
+        try:
+            if self._produced + self._other > self._largest:
+                raise OverflowError(_TOO_LARGE)
+            out = self._writer.say(alike.block, said)
+            if alike.heard is not None:
+                beside = alike.heard(said, alike.counts)
+                if beside:
+                    out += self._written(beside, b"")
+        except UNSAYABLE as exc:
+            return self._give_up(_why(exc))
+        return out
 
     def begins(self, first: bytes) -> bool:
         """JSON where events were asked for is a whole reply, or an error: see `streamed`."""
@@ -154,19 +189,33 @@ class Transcode:
         """From the text that came."""
         return self._produced // BYTES_PER_TOKEN
 
-    def _read(self, name: bytes, data: bytes) -> bytes:
+    def _read(self, name: bytes, data: bytes, whole: bytes = b"") -> bytes:
+        """One event; `whole` is what it came in, where that is written as most hosts do."""
         if self.complete or self.failed is not None:
             return b""
         try:
             if len(data) > _SHORT:
                 _check(data)
-            return self._written(self._reader.read(name, data), data)
+            events = self._reader.read(name, data)
+            out = self._written(events, data)
+            self._learn(whole)
+            return out
         except UNSAYABLE as exc:
             return self._give_up(_why(exc))
+
+    def _learn(self, whole: bytes) -> None:
+        """Know the next events by the one that was just read, if they can be known by it."""
+        plain, restore = self._reader.plain, self._restore
+        kept = plain is not None and restore is not None and restore.keeps(plain.said.block)
+        if whole and plain is not None and not kept:
+            self._alike.learn(whole, plain, self.seen)
+        else:
+            self._alike.forget()
 
     def _give_up(self, why: str) -> bytes:
         """The reply cannot be read on; nothing of it counts any more."""
         self.failed, self.complete = why, False
+        self._alike.forget()
         self._framer.clear()
         return self._writer.error(BadReply(why))
 
@@ -218,15 +267,18 @@ def single(chunk: bytes) -> tuple[bytes, bytes] | None:
     return event[7:], line[6:]
 
 
-def events_in(whole: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and data of each event in bytes that end with one."""
+def blocks_in(whole: bytes) -> list[bytes]:
+    """The events in bytes that end with one, as they came."""
     returns = whole.count(b"\r")
-    if returns and returns == whole.count(b"\r\n"):  # one of its own ends a line as well
-        whole = whole.replace(b"\r\n", b"\n")
-    for block in sse.blocks(whole):
-        event = single(block) or sse.parse(block)
-        if event[1]:
-            yield event
+    if not returns:
+        pieces, end = whole.split(b"\n\n"), b"\n\n"
+    elif returns == whole.count(b"\r\n") == whole.count(b"\n"):
+        pieces, end = whole.split(b"\r\n\r\n"), b"\r\n\r\n"
+    else:
+        return list(sse.blocks(whole))
+    last = pieces.pop()  # nothing, where the bytes end with an event
+    blocks = [piece + end for piece in pieces]
+    return [*blocks, last] if last else blocks
 
 
 def may_be_read(data: bytes) -> bool:

@@ -3,8 +3,8 @@
 Strategy: a relay passes frames as the bytes that they are. `Frames` walks along one direction of a
 connection: it reads every header, holds it to the rules and to a bound, says where messages end,
 and keeps the text of those that somebody wants to read. Of a text beyond `HELD` bytes only the
-start and the end are kept, so that a flood costs no memory. Nothing is unmasked but the two bytes
-of a close code. Pure: masks are arguments.
+start and the end are kept, so that a flood costs no memory. Nothing is unmasked but a close code,
+and what is kept. Pure: masks are arguments.
 """
 
 from __future__ import annotations
@@ -101,6 +101,7 @@ class Frames:
         "_open",
         "_size",
         "_start",
+        "_taken",
         "closed",
         "fed",
         "frames",
@@ -116,6 +117,7 @@ class Frames:
         self._final = True
         self._mask = b""
         self._code = b""
+        self._taken = 0  # bytes of the present frame that were kept: where its mask stands
         self._open = 0  # the opcode of the message under way
         self._size = 0
         self.closed = False  # a close frame came: nothing more may
@@ -185,7 +187,7 @@ class Frames:
             raise FrameError(TOO_LARGE, f"A message is larger than {self._largest} bytes.", began)
         self._opcode, self._final, self._left = opcode, bool(head[0] & 0x80), length
         self._mask = head[-4:] if self._masked else b""
-        self._code = b""
+        self._code, self._taken = b"", 0
         if opcode in (TEXT, BINARY):
             self._open = opcode
         if opcode not in _CONTROL:
@@ -223,8 +225,9 @@ class Frames:
         if self._opcode == CLOSE:
             self._code += data[at : at + 2 - len(self._code)]
         elif self._keeps and self._open == TEXT and self._opcode in _DATA:
-            kept = self._kept
-            kept += memoryview(data)[at:end]
+            kept, piece = self._kept, data[at:end]
+            kept += _masked(piece, self._mask, self._taken) if self._mask else piece
+            self._taken += end - at
             if len(kept) > HELD:
                 self._start = self._start or bytes(kept[:HEAD_KEPT])
                 del kept[:-TAIL_KEPT]
@@ -273,8 +276,14 @@ def _frame(opcode: int, payload: bytes, mask: bytes) -> bytes:
     return bytes([0x80 | opcode]) + length + mask + body
 
 
-def _masked(payload: bytes, mask: bytes) -> bytes:
-    return bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+def _masked(payload: bytes, mask: bytes, skip: int = 0) -> bytes:
+    """`skip`: bytes of the frame that came before. As one large number, which takes a thousandth of
+    the time that single bytes take."""
+    size, skip = len(payload), skip % 4
+    stream = ((mask[skip:] + mask[:skip]) * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(stream, "little")).to_bytes(
+        size, "little"
+    )
 
 
 def _head_size(head: bytes) -> int:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import Commands
+from tests.support.databases import prepare
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Commands:
-    """The commands on a database that does not exist yet."""
-    return Commands(tmp_path / "relayd.db")
+    """The commands on an empty database."""
+    return Commands(prepare(tmp_path / "relayd.db"))

@@ -30,6 +30,7 @@ LOOKING = [
 
 @pytest.mark.parametrize("words", LOOKING)
 def test_only_what_makes_something_makes_a_database(run: Commands, words: tuple[str, ...]) -> None:
+    run.database.unlink()
     result = run(*words)
     assert result.exit_code == 1 and "there is no database at" in result.stderr
     assert not run.database.exists()

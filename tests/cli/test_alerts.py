@@ -78,6 +78,12 @@ def test_a_message_goes_to_the_one_that_is_named(tmp_path: Path, receiver: Recei
     assert "nothing is wrong" in alert["text"]
 
 
+def test_it_comes_in_the_name_of_this_relay(tmp_path: Path, receiver: Receiver) -> None:
+    tried(tmp_path, "public: {name: relay-eu}\n" + two(receiver), "ops")
+
+    assert [message["source"] for message in receiver.got] == ["relay-eu"]
+
+
 def test_who_does_not_take_it_is_said_without_its_address(
     tmp_path: Path, receiver: Receiver
 ) -> None:

@@ -18,6 +18,7 @@ OLDER = len(MIGRATIONS) - 1
 @pytest.fixture
 def old(run: Commands) -> Commands:
     """As the version before this one left it."""
+    run.database.unlink()
     with closing(sqlite3.connect(run.database, isolation_level=None)) as db:
         for step in MIGRATIONS[:OLDER]:
             for statement in step.statements:

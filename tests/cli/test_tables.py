@@ -19,6 +19,7 @@ from relayd.money import DOLLAR
 from tests.support.commands import Commands, recent
 
 ROOT = Path(__file__).parents[2]
+END = "-- end of the command --"
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,20 @@ def test_limits_are_said_as_they_were_typed() -> None:
 # terminals
 
 
-def on_screen(run: Commands, columns: int, *words: str) -> list[str]:
-    """The lines, without colours, that a terminal of so many columns gets."""
-    command = [sys.executable, "-m", "relayd", *words, "--database", str(run.database)]
+# One process for several commands: to start one takes longer than they do.
+PROGRAM = f"""
+import sys
+from relayd.cli.main import main
+for words in sys.argv[1:]:
+    main(words.split(), standalone_mode=False)
+    print({END!r})
+"""
+
+
+def on_screen(run: Commands, columns: int, *commands: str) -> list[list[str]]:
+    """The lines of each command, without colours, that a terminal of so many columns gets."""
+    words = [f"{command} --database {run.database}" for command in commands]
+    command = [sys.executable, "-c", PROGRAM, *words]
     environ = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     terminal, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
@@ -92,7 +104,9 @@ def on_screen(run: Commands, columns: int, *words: str) -> list[str]:
         pass
     os.close(terminal)
     assert process.wait(30) == 0, written
-    return re.sub(r"\x1b\[[0-9;]*m", "", written.decode()).splitlines()
+    *pages, rest = re.sub(r"\x1b\[[0-9;]*m", "", written.decode()).split(f"{END}\r\n")
+    assert (len(pages), rest) == (len(commands), ""), written
+    return [page.splitlines() for page in pages]
 
 
 @pytest.fixture
@@ -107,30 +121,31 @@ def busy(run: Commands) -> Commands:
 
 
 @pytest.mark.parametrize(
-    ("columns", "words"),
+    ("columns", "commands"),
     [
-        (80, ("key", "list")),
-        (80, ("key", "show", "laptop")),
-        (80, ("account", "list")),
-        (80, ("account", "credits", "alice")),
-        (80, ("ledger", "audit")),
-        (80, ("usage", "--since", "30d", "--by", "model,key")),
-        (80, ("usage", "--rows", "5")),
-        (120, ("key", "list")),
-        (120, ("ledger", "audit")),
-        (120, ("usage", "--rows", "5")),
+        (
+            80,
+            [
+                "key list",
+                "key show laptop",
+                "account list",
+                "account credits alice",
+                "ledger audit",
+                "usage --since 30d --by model,key",
+                "usage --rows 5",
+            ],
+        ),
+        (120, ["key list", "ledger audit", "usage --rows 5"]),
     ],
 )
-def test_every_table_fits_its_terminal(
-    busy: Commands, columns: int, words: tuple[str, ...]
-) -> None:
-    lines = on_screen(busy, columns, *words)
-    tables = [line for line in lines if not line.startswith("No room for: ")]
-    assert max(map(len, tables)) <= columns, "\n".join(lines)
+def test_every_table_fits_its_terminal(busy: Commands, columns: int, commands: list[str]) -> None:
+    for lines in on_screen(busy, columns, *commands):
+        tables = [line for line in lines if not line.startswith("No room for: ")]
+        assert max(map(len, tables)) <= columns, "\n".join(lines)
 
 
 def test_what_has_no_room_is_said_and_what_matters_stays(busy: Commands) -> None:
-    lines = on_screen(busy, 80, "usage", "--rows", "5")
+    [lines] = on_screen(busy, 80, "usage --rows 5")
     for title in ("started (UTC)", "model", "outcome", "cost ($)"):
         assert title in lines[1]
     assert lines[-1].startswith("No room for: request id, ")
@@ -138,11 +153,12 @@ def test_what_has_no_room_is_said_and_what_matters_stays(busy: Commands) -> None
 
 
 def test_a_list_wraps_between_its_parts(busy: Commands) -> None:
-    lines = on_screen(busy, 80, "key", "list")
+    [lines] = on_screen(busy, 80, "key list")
     limits = [line[lines[1].index("limits") :].split("  ")[0].rstrip() for line in lines[3:7]]
     assert limits == ["60 rpm,", "100k tpm,", "4 at once,", "$5/day,"]
 
 
 def test_a_table_wider_than_any_terminal_is_neither_cut_nor_wrapped(run: Commands) -> None:
     run.fill([recent(1, model_asked="m" * 150)])
-    assert any("m" * 150 in line for line in on_screen(run, 80, "usage"))
+    [lines] = on_screen(run, 80, "usage")
+    assert any("m" * 150 in line for line in lines)

@@ -31,7 +31,7 @@ webhooks:
   - {url: "https://hooks.example/a", form: slack}
   - {name: ops, url: "https://api.example/bot1:x/sendMessage", form: telegram, chat: "-1001"}
   - {url: "https://c.example", kinds: [ledger, balance]}
-  - {url: "https://d.example", kinds: ledger}
+  - {url: "https://d.example", kinds: ledger, severity: critical, over: no}
 balance_below: 2.50
 error_ratio: 0.5
 expiry: 3d
@@ -44,6 +44,8 @@ repeat: 0
         ("3", "json", "", ("ledger", "balance")),
         ("4", "json", "", ("ledger",)),
     ]
+    said = [(hook.severity, hook.over) for hook in found.webhooks]
+    assert said == [("warning", True)] * 3 + [("critical", False)]
     assert found.webhooks[0].url.reveal() == "https://hooks.example/a"
     rules = found.rules
     assert (rules.balance_below, rules.error_ratio) == (pico("2.50"), 0.5)
@@ -66,6 +68,7 @@ def test_one_webhook_needs_no_list() -> None:
         ('webhooks: [{url: "hooks.example/SECRET"}]', "webhooks[0].url: is not an address"),
         ('webhooks: [{url: "http://[SECRET"}]', "webhooks[0].url: is not an address"),
         ('webhooks: [{url: "https://a b/SECRET"}]', "webhooks[0].url: is not an address"),
+        ('webhooks: [{url: "https://a..b/SECRET"}]', "webhooks[0].url: names a host that cannot"),
         ('webhooks: [{url: "https://a", form: teams}]', "webhooks[0].form: 'teams' is an unknown"),
         ('webhooks: [{url: "https://a", form: telegram}]', "webhooks[0]: telegram needs the chat"),
         ('webhooks: [{url: "https://a", name: "a b"}]', "webhooks[0].name: a name is made of"),
@@ -74,6 +77,8 @@ def test_one_webhook_needs_no_list() -> None:
             "webhooks[1]: there is another webhook 'x'",
         ),
         ('webhooks: [{url: "https://a", kinds: [ledgers]}]', "did you mean 'ledger'"),
+        ('webhooks: [{url: "https://a", severity: high}]', "severity: 'high' is an unknown"),
+        ('webhooks: [{url: "https://a", over: sometimes}]', "over: 'sometimes' is not true or"),
         ("balance_below: much", "balance_below: "),
         ("error_ratio: 2", "error_ratio: must be between 0 and 1"),
     ],
@@ -81,3 +86,7 @@ def test_one_webhook_needs_no_list() -> None:
 def test_what_is_wrong_is_said_and_no_address_is(lines: str, problem: str) -> None:
     said = "\n".join(taken(lines)[1])
     assert problem in said and "SECRET" not in said
+
+
+def test_no_address_is_shown_where_a_configuration_is_printed() -> None:
+    assert "SECRET" not in repr(read('webhooks: {url: "https://a.example/SECRET"}'))

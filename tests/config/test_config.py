@@ -322,12 +322,27 @@ def test_the_demo_provider_answers_when_asked_to_or_when_nothing_else_can(
 
 
 def test_metrics_do_not_listen_where_clients_connect(read: Load) -> None:
-    text = "listen: ':80'\nmetrics: {listen: ':80'}"
+    text = "listen: '[::1]:80'\nmetrics: {listen: '[::1]:80'}"
 
     assert problems_of(read, text) == [
         "line 1: metrics.listen: clients connect there; give it an address of its own"
     ]
-    assert read("listen: ':0'\nmetrics: {listen: ':0'}").metrics.listen == Address("", 0)
+    some = "localhost:0"
+    text = f"listen: '{some}'\nmetrics: {{listen: '{some}'}}"
+    assert read(text).metrics.listen == Address("localhost", 0)
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9100", ":9100", "[::]:9100", "relay.lan:9100"])
+def test_metrics_that_others_can_reach_need_a_token(read: Load, address: str) -> None:
+    line = f"metrics: {{listen: '{address}'"
+    [problem] = problems_of(read, f"{line}}}")
+    assert "set metrics.token, or listen on 127.0.0.1" in problem
+    assert read(f"{line}, token: hush-hush-hush-h}}").metrics.listen is not None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9100", "[::1]:9100", "localhost:9100"])
+def test_metrics_for_this_machine_need_none(read: Load, address: str) -> None:
+    assert read(f"metrics: {{listen: '{address}'}}").metrics.listen is not None
 
 
 def test_rows_are_kept_longer_than_the_journal_can_hold_them(read: Load) -> None:

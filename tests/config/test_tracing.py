@@ -63,7 +63,7 @@ def test_what_is_wrong_is_said_without_a_secret(text: str, said: str) -> None:
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config_tracing, "is_installed", lambda: False)
     _, [problem] = taken("endpoint: http://localhost:4318/v1/traces")
-    assert "pip install 'relayd[otel]'" in problem
+    assert "pip install '.[otel]' in relayd's folder" in problem
     assert taken("sample: 0.5")[1] == []
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from relayd.config.config import load
 from relayd.daemon.daemon import Daemon
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from tests.support.speech import SPEECHES
 from tests.support.waiting import until
 
@@ -106,7 +106,7 @@ def test_rows_are_in_the_store_after_the_end(tmp_path: Path) -> None:
     run(tmp_path, work, 'demo: "on"\nledger: {interval: 60s}\n')
 
     async def count(daemon: Daemon) -> None:
-        assert len(await daemon.books.store.recent(100)) == 20
+        assert len(await daemon.books.store.rows(limit=100)) == 20
 
     run(tmp_path, count)
 

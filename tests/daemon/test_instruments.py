@@ -59,3 +59,22 @@ def test_the_ledger_says_how_long_its_oldest_row_waits(relay: Running) -> None:
     empty = instruments.ledger(writer, 1e12)
     assert empty == LedgerState(0, 0.0, False, empty.journal_bytes, 0, 0)
     assert empty.journal_bytes > 0
+
+
+def test_only_who_can_use_a_key_has_a_balance_to_tell_of(relay: Running) -> None:
+    daemon = relay.daemon
+    customer, gone = Customer(relay, credit="1"), Customer(relay, credit="1")
+    found = instruments.customers(daemon.books, 1e9)
+    assert {customer.name, gone.name} <= {name for name, _ in found.balances}
+    assert dict(found.balances)[customer.name] == pico(1)
+
+    async def change(account: str, **changes: object) -> None:
+        await daemon.books.store.change_key(account, changes, now=1.0, actor="test")
+        await daemon.refresh_keys()
+
+    relay.call(lambda: change(gone.name, expires_at=2e9))
+    assert (gone.name, 2e9) in instruments.customers(daemon.books, 1e9).keys
+    assert gone.name not in dict(instruments.customers(daemon.books, 3e9).balances)
+    relay.call(lambda: change(gone.name, disabled=True))
+    after = instruments.customers(daemon.books, 1e9)
+    assert gone.name not in dict(after.balances) and gone.name not in dict(after.keys)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -42,3 +44,16 @@ def test_what_was_built_at_start_is_left_out_of_collections_and_rest_is_collecte
     finally:
         # What is frozen stays so: thawed, all that the tests are made of would be looked at again.
         gc.set_threshold(*before)
+
+
+def test_a_standard_stream_that_is_closed_leads_nowhere_and_others_stay() -> None:
+    """In a process of its own: the tests need theirs."""
+    program = (
+        "import os, sys\n"
+        "from relayd.daemon.process import open_standard_streams\n"
+        "os.close(0), os.close(2)\n"
+        "open_standard_streams()\n"
+        "print(*(os.readlink(f'/proc/self/fd/{n}').split(':')[0] for n in range(3)))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert ran.stdout == b"/dev/null pipe /dev/null\n"

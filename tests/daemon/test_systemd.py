@@ -10,7 +10,8 @@ import pytest
 
 from relayd.config.config import load
 from relayd.daemon.daemon import Daemon
-from relayd.daemon.systemd import notify, watchdog_interval
+from relayd.daemon.systemd import notify, stay_alive, watchdog_interval
+from relayd.tasks import child
 
 
 def test_lines_arrive_as_one_datagram(tmp_path: Path) -> None:
@@ -68,3 +69,17 @@ def test_a_daemon_says_when_it_is_ready_alive_and_stopping(tmp_path: Path) -> No
         said = asyncio.run(work())
     assert said[0].startswith(b"READY=1\nSTATUS=listening on http://127.0.0.1:")
     assert b"WATCHDOG=1" in said
+
+
+def test_signs_of_life_go_on_as_long_as_the_loop_turns(tmp_path: Path) -> None:
+    async def work() -> list[bytes]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.bind(str(tmp_path / "notify"))
+            sock.setblocking(False)
+            task = child(stay_alive({"NOTIFY_SOCKET": str(tmp_path / "notify")}, 0.001))
+            loop = asyncio.get_running_loop()
+            heard = [await loop.sock_recv(sock, 100) for _ in range(3)]
+            task.cancel()
+            return heard
+
+    assert asyncio.run(work()) == [b"WATCHDOG=1"] * 3

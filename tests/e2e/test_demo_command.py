@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -57,6 +58,14 @@ def test_every_printed_curl_works_as_it_is_printed() -> None:
             )
             assert done.returncode == 0, done.stderr
             assert len(events_of(done.stdout)) > 3
+        seen = dict(re.findall(r"^(Watch|What)[^:]*: +(.*)$", text, re.M))
+        assert seen["What"].endswith("/api/status")
+        watch = shlex.split(seen["Watch"])[1:]
+        shown = command(*watch, "--times", "1", "--every", "0.1")
+        assert shown.returncode == 0 and "demo/1" in shown.stdout, shown.stderr
+        for page in re.findall(r"curl (http\S+)$", text, re.M):
+            fetched = subprocess.run(["curl", "-sS", "--fail", page], capture_output=True)
+            assert fetched.returncode == 0, page
         demo.signal(signal.SIGINT)
         assert demo.exit_code() == 0
 

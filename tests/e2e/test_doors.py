@@ -255,6 +255,22 @@ def test_the_model_list_asks_for_a_key(relay: Running) -> None:
         assert error_of(name, reply.document)  # type: ignore[arg-type]
 
 
+def test_a_key_in_the_address_counts_only_where_gemini_has_a_path(relay: Running) -> None:
+    before = relay.mark()
+    for path, status in (
+        ("/v1beta/models/demo:generateContent", 200),
+        ("/v1/chat/completions", 401),
+        ("/v1/audio/speech", 401),
+        ("/api/usage/token", 401),
+    ):
+        body = b'{"model":"demo","messages":[],"contents":[{"parts":[{"text":"a"}]}]}'
+        with relay.connect() as client:
+            method = "GET" if path.startswith("/api/") else "POST"
+            client.send(request_bytes(f"{path}?key={relay.key}", body, method=method))
+            assert client.reply().status == status, path
+    assert [row.key_id for row in relay.new_rows(before, 3)[:2]] == [None, None]
+
+
 def test_a_kept_alive_connection_serves_many_requests(relay: Running) -> None:
     with relay.connect() as client:
         for name in (*FORMATS, *FORMATS):

@@ -16,11 +16,12 @@ import pytest
 
 from relayd.model import Entry
 from relayd.relay.collecting import PATIENCE
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from tests.conftest import Daemons
 from tests.support.answering import AnsweringUpstream
+from tests.support.commands import Commands
 from tests.support.demo_server import DemoServer
-from tests.support.process import Process, command
+from tests.support.process import Process
 from tests.support.raw_client import RawClient, Reply, request_bytes
 from tests.support.running import Running
 from tests.support.scripted_upstream import (
@@ -576,8 +577,8 @@ class Served:
             self._address = "127.0.0.1", int(found.getsockname()[1])
         listen = f'listen: "127.0.0.1:{self._address[1]}"\n'
         self._config.write_text(listen + lines + CONFIG.format(url=url))
-        made = command("key", "create", "k", "--database", str(database), "--json")
-        self._auth = {"Authorization": f"Bearer {orjson.loads(made.stdout)['secret']}"}
+        secret = Commands(database).json("key", "create", "k")["secret"]
+        self._auth = {"Authorization": f"Bearer {secret}"}
 
     def serve(self) -> Process:
         process = Process("serve", "--config", str(self._config))

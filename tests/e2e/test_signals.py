@@ -12,6 +12,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks.processes import free_port
+from tests.support.commands import Commands
 from tests.support.process import Process, command, refuses
 from tests.support.raw_client import RawClient, request_bytes
 from tests.support.scripted_upstream import LAST_CHUNK, ScriptedUpstream, chunk, reply, stream_head
@@ -38,7 +40,7 @@ class Served:
         self.database = folder / "relayd.db"
         self.port = free_port()
         self.write("first")
-        self.key = self.make_key("tester")
+        self.key = Commands(self.database).json("key", "create", "tester")["secret"]
         self.process = Process("serve", "--config", str(self.config))
         self.process.logged("listens on")
 
@@ -49,7 +51,7 @@ class Served:
         )
 
     def make_key(self, name: str) -> str:
-        """Create a key by the command line."""
+        """Create a key by a process of its own."""
         made = command("key", "create", name, "--database", str(self.database), "--json")
         assert made.returncode == 0, made.stderr
         found = orjson.loads(made.stdout)
@@ -80,13 +82,6 @@ class Served:
             rows = db.execute("SELECT outcome FROM usage ORDER BY started_at").fetchall()
         db.close()
         return [row[0] for row in rows]
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture

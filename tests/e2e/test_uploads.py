@@ -216,6 +216,33 @@ def test_whoever_may_ask_nothing_uploads_nothing(
         assert first.reply().status == 200
 
 
+def test_an_upload_that_is_being_read_takes_a_place_of_its_key(
+    start: Daemons, upstream: ScriptedUpstream
+) -> None:
+    """It took none, and one key could send any number of slow ones at once."""
+    relay = start(CONFIG.format(url=upstream.url).replace("body_timeout: 2s", "body_timeout: 60s"))
+    customer = Customer(relay, limits=Limits(concurrency=1))
+    admission, account = relay.daemon.books.till.admission, customer.key.account.id
+    headers = {"Authorization": f"Bearer {customer.secret}"}
+    upload = request_bytes(PATH, form(model("whisper"), audio(b"x")), {**headers, **HEADERS})
+    chat = request_bytes("/v1/chat/completions", b'{"model":"other","messages":[]}', headers)
+    with relay.connect() as first, relay.connect() as second:
+        first.send(upload[:-100])
+        assert relay.wait_for(lambda: admission.in_flight(account) == 1)
+        for another in (upload, chat):
+            second.send(another)
+            answer = second.reply()
+            assert (answer.status, answer.document["error"]["code"]) == (429, "rate_limit_exceeded")
+        first.send(upload[-100:])
+        upstream.answer_with(TEXT)
+        assert first.reply().status == 200
+        assert admission.in_flight(account) == 0
+        first.send(upload[:-100])
+        assert relay.wait_for(lambda: admission.in_flight(account) == 1)
+        first.reset()
+        assert relay.wait_for(lambda: admission.in_flight(account) == 0)
+
+
 def test_all_uploads_together_have_a_bound(relay: Running, upstream: ScriptedUpstream) -> None:
     body = form(model("whisper"), audio(NOISE * 2 + NOISE[:MEGABYTE]))
     with relay.connect() as first, relay.connect() as second:

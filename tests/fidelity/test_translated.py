@@ -189,6 +189,8 @@ def test_a_lost_piece_of_a_stream_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
     class Careless:
         """Forgets the second piece of every text."""
 
+        plain = None
+
         def __init__(self) -> None:
             self._inner = right()
             self._pieces = 0

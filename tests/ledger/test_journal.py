@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import random
 import threading
@@ -626,3 +627,39 @@ def test_whatever_happens_a_crash_finds_every_row_that_the_store_lacks(
     assert len(lost) <= one.unwritten and (one.full or not one.unwritten)
     assert all(found[f"req_{n}"] == "interrupted" for n in opened)
     one.close()
+
+
+def test_it_knows_of_the_oldest_request_that_a_file_tells_of(tmp_path: Path) -> None:
+    one = journal(tmp_path)
+    assert one.oldest == math.inf
+    one.opened(opening(7))
+    pass_through(one, range(10, 30))
+    assert one.oldest == opening(7).started_at
+
+    one.settled(entry(7))
+    one.stored([entry(7)])
+    one.turn()
+    one.tidy()
+    assert one.oldest == math.inf, "of what is in the store no line is left"
+
+
+def test_an_opening_that_is_written_again_is_as_old_as_it_was(tmp_path: Path) -> None:
+    one = journal(tmp_path, sizes=Sizes(segment=8 * LONGEST, bound=64 * LONGEST))
+    one_open_in_each(one, 5)
+    oldest = one.oldest
+    one.gather()
+    one.tidy()
+    assert files(one) == ["00000006.log"]
+    assert one.oldest == oldest < math.inf
+
+
+def test_a_row_that_waited_in_memory_is_as_old_as_it_was(tmp_path: Path) -> None:
+    disk = FickleDisk()
+    one = journal(tmp_path, disk)
+    disk.takes = 0
+    one.settled(entry(3))
+    assert (one.unwritten, one.oldest) == (1, math.inf)
+
+    disk.takes = 10**9
+    assert one.retry()
+    assert one.oldest == entry(3).started_at

@@ -16,8 +16,9 @@ from relayd.ledger.lines import closing_line, opening_line
 from relayd.ledger.replay import BATCH, Recovered, Replay, recover
 from relayd.ledger.segment import segment_path
 from relayd.model import Entry
-from relayd.store.base import StoreUnavailable
+from relayd.store.refusals import StoreUnavailable
 from tests.support.journals import SMALL, entry, opening, outcomes, read_back
+from tests.support.logged import lines
 
 
 class KeepingStore:
@@ -72,7 +73,7 @@ def test_finished_rows_come_back_and_unfinished_ones_are_interrupted(
         "req_9": "refused",
     }
     assert os.listdir(tmp_path) == []
-    assert "2 finished and 2 interrupted requests read back, 0 lines unreadable" in caplog.text
+    assert "is read back finished=2 interrupted=2 unreadable=0" in lines(caplog)[-1]
 
 
 def test_no_file_goes_before_the_rows_are_on_the_platter(tmp_path: Path) -> None:

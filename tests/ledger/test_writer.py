@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from relayd.ledger.journal import Journal, JournalFull, Sizes
 from relayd.ledger.lines import LONGEST, Opening
 from relayd.ledger.writer import LedgerWriter, retry_delay
 from relayd.model import Entry
-from relayd.store.base import StoreUnavailable
+from relayd.store.refusals import StoreUnavailable
 from tests.support.journals import SMALL, FickleDisk, entry, files, opening, outcomes
+from tests.support.logged import lines
 from tests.support.waiting import until
 
 
@@ -66,6 +68,7 @@ class StuckStore(KeepingStore):
 class NoNotes:
     """A journal that takes everything and writes nothing down."""
 
+    oldest = inf
     full = False
     size = 4096
     unwritten = 0
@@ -232,10 +235,9 @@ def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixt
 
     with caplog.at_level(logging.INFO):
         asyncio.run(steps())
-    levels = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert levels == [
-        ("ERROR", "ledger: the store fails, 1 rows wait: disk is full"),
-        ("WARNING", "ledger: the store takes rows again, 0 wait"),
+    assert lines(caplog) == [
+        "error ledger: the store fails, rows wait: disk is full rows=1",
+        "warning ledger: the store takes rows again rows=0",
     ]
 
 
@@ -347,7 +349,7 @@ def test_close_says_how_many_rows_it_could_not_write(
         return await writer.close(within=0.01)
 
     assert asyncio.run(steps()) == 3
-    assert "3 rows could not be written" in caplog.text
+    assert lines(caplog)[-1] == "error ledger: rows could not be written before the end rows=3"
 
 
 # --- beside a journal -------------------------------------------------------------------------

@@ -13,9 +13,19 @@ from relayd.metrics.states import Sources
 from tests.support.exposition import Samples
 
 DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
-UNITS = ("_seconds", "_bytes", "_dollars", "_info", "_requests", "_rows", "_lines", "_connections")
+UNITS = (
+    "_seconds",
+    "_bytes",
+    "_dollars",
+    "_info",
+    "_requests",
+    "_rows",
+    "_lines",
+    "_connections",
+    "_sessions",
+)
 # Gauges that are yes or no, or a state.
-PLAIN = ("_up", "_state", "_in_flight", "_full", "_successful", "_waiting_requests")
+PLAIN = ("_up", "_state", "_in_flight", "_full", "_successful", "_waiting_requests", "_models")
 
 
 def test_all_that_is_shown_is_in_the_list_and_all_of_the_list_is_shown() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from relayd.metrics.collector import Metrics
-from relayd.metrics.requests import RequestMetrics
+from relayd.metrics.requests import MOST_KINDS, MOST_MODELS, MOST_WAYS, RequestMetrics
 from relayd.metrics.series import MOST_SERIES
 from relayd.metrics.states import Sources
 from relayd.model import Entry, Usage
@@ -18,6 +19,7 @@ from tests.support.exposition import Samples
 SERVED = Entry(
     "req_1",
     0.0,
+    operation="generate",
     format_in="chat",
     format_out="messages",
     upstream="up",
@@ -26,11 +28,14 @@ SERVED = Entry(
     stream=True,
     usage=Usage(in_uncached=10, cache_read=5, out_total=21, reasoning=4),
     usage_source="reported",
+    bytes_in=100,
+    bytes_out=2000,
     first_byte=0.5,
     duration=2.5,
     cost=pico("0.25"),
 )
 KIND = {
+    "operation": "generate",
     "format": "chat",
     "upstream_format": "messages",
     "model": "claude-*",
@@ -56,7 +61,12 @@ class Page:
 
     def total(self, name: str) -> float:
         """The sum over all labels."""
-        return Samples(self._metrics.page()).total(name)
+        return Samples(self.text).total(name)
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return self._metrics.page().decode()
 
 
 @pytest.fixture
@@ -83,7 +93,7 @@ def test_who_left_before_any_status_has_no_class(page: Page) -> None:
 def test_times_fall_into_buckets_and_are_summed(page: Page) -> None:
     page.settle()
     page.settle(duration=7.0, first_byte=None)
-    way = {"format": "chat", "upstream": "up"}
+    way = {"operation": "generate", "upstream": "up"}
     name = "relayd_request_duration_seconds"
     assert page.value(f"{name}_sum", **way) == 9.5
     buckets = {
@@ -125,6 +135,35 @@ def test_tokens_and_money_are_counted_where_they_are_known(page: Page) -> None:
     assert page.value("relayd_uncharged_dollars_total", **MODEL) == 0.5
 
 
+def test_bodies_are_counted_by_what_they_were_for(page: Page) -> None:
+    page.settle()
+    page.settle(status=502, outcome="upstream_error")
+    page.settle(operation="transcribe", bytes_in=5_000_000, bytes_out=0)
+    asked = {"operation": "generate", "format": "chat"}
+    assert page.value("relayd_received_bytes_total", **asked) == 200
+    assert page.value("relayd_sent_bytes_total", **asked) == 4000
+    heard = {**asked, "operation": "transcribe"}
+    assert page.value("relayd_received_bytes_total", **heard) == 5_000_000
+
+
+def test_sessions_are_counted_by_who_ended_them(page: Page) -> None:
+    page.requests.session("client", "ok", 40.0)
+    page.requests.session("client", "ok", 4000.0)
+    page.requests.session("relay", "no_upstream", 2.0)
+    ended = {"by": "client", "outcome": "ok"}
+    assert page.value("relayd_realtime_sessions_total", **ended) == 2
+    name = "relayd_realtime_session_duration_seconds"
+    assert page.value(f"{name}_sum") == 4042
+    assert page.value(f"{name}_bucket", le="60.0") == 2
+
+
+def test_a_session_is_no_request_of_an_hour(page: Page) -> None:
+    page.settle(status=101, duration=3600.0)
+    page.settle()
+    assert page.total("relayd_requests_total") == 2
+    assert page.total("relayd_request_duration_seconds_sum") == 2.5
+
+
 def test_the_way_of_a_request_is_counted(page: Page) -> None:
     page.requests.attempt("up", "1", "ok")
     page.requests.retry("upstream_timeout")
@@ -157,6 +196,32 @@ def test_however_many_reasons_there_are_the_series_are_bounded(page: Page) -> No
         page.requests.retry(f"reason-{number}")
     assert page.value("relayd_retries_total", reason="other") == 2 * MOST_SERIES
     assert page.total("relayd_retries_total") == 3 * MOST_SERIES
+
+
+def test_however_many_names_there_were_the_page_is_bounded(page: Page) -> None:
+    """A configuration may be reloaded with other names for years."""
+    for number in range(MOST_KINDS + 50):
+        page.settle(f"rule-{number}", upstream=f"up-{number}")
+    text = page.text
+    assert len(text) < 10 * 2**20
+    kept = [line for line in text.splitlines() if not re.search(r"(rule|up)-|_bucket", line)]
+    seen = Samples("\n".join(kept))
+    asked = {"operation": "other", "format": "other"}
+    kind = {**asked, "upstream_format": "other", "model": "other", "upstream": "other"}
+    assert seen.value("relayd_requests_total", **kind, status="", outcome="other") == 50
+    beyond = MOST_KINDS + 50 - MOST_WAYS
+    name = "relayd_request_duration_seconds_count"
+    assert seen.value(name, operation="other", upstream="other") == beyond
+    model = {"model": "other", "upstream": "other"}
+    beyond = MOST_KINDS + 50 - MOST_MODELS
+    assert seen.value("relayd_tokens_total", **model, kind="output") == 21 * beyond
+    assert page.requests.totals == (MOST_KINDS + 50, 0)
+
+
+def test_what_is_refused_hides_no_failure(page: Page) -> None:
+    for outcome in ("ok", "ok", "upstream_error", "no_upstream", *["refused"] * 9, "client_gone"):
+        page.settle(outcome=outcome)
+    assert page.requests.totals == (4, 2)
 
 
 def test_the_parts_say_what_they_are(page: Page) -> None:

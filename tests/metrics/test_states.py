@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import pytest
 
 from relayd.metrics.collector import Metrics
 from relayd.metrics.states import (
+    MODEL_STATES,
     MOST_ACCOUNTS,
+    Accounts,
     AccountState,
     Connections,
+    Kept,
     LedgerState,
     Reloads,
     Sources,
@@ -42,6 +46,18 @@ def test_a_key_is_in_one_state(state: str) -> None:
     up = value(shown, "relayd_upstream_key_up", upstream="up", key="1")
     assert up == (state in ("up", "full"))
     assert value(shown, "relayd_upstream_key_in_flight", upstream="up", key="1") == 2
+
+
+def test_models_in_trouble_are_counted_and_not_named() -> None:
+    models = (("a", "open", 3.0, "x"), ("b", "open", 3.0, "x"), ("c", "cooling", 1.0, "y"))
+    shown = page(doors=lambda: [door("1", "up")._replace(models=models)])
+    told = {
+        state: value(
+            shown, "relayd_upstream_key_troubled_models", upstream="up", key="1", state=state
+        )
+        for state in MODEL_STATES
+    }
+    assert told == {"cooling": 1, "half_open": 0, "open": 2, "refused": 0}
 
 
 def test_a_cooldown_is_told_in_seconds_and_for_ever_is_infinite() -> None:
@@ -93,18 +109,59 @@ def test_an_account_without_a_balance_has_none_to_show() -> None:
     assert value(shown, "relayd_account_balance_dollars", account="b") is None
 
 
-def test_of_many_accounts_those_that_paid_most_have_a_name_and_keep_it() -> None:
-    """A series that falls would be taken for a counter that began anew."""
+COST = "relayd_account_cost_dollars_total"
+
+
+def test_of_many_accounts_those_that_paid_most_have_a_name() -> None:
     paid = {id: id * pico(1) for id in range(1, MOST_ACCOUNTS + 11)}
     shown = page(accounts=lambda: [AccountState(id, f"a{id}", p, None) for id, p in paid.items()])
-    name = "relayd_account_cost_dollars_total"
-    poorest = sum(range(1, 11))
-    assert value(shown, name, account="a10") is None and value(shown, name, account="a11") == 11
-    assert value(shown, name, account="other") == poorest
-    paid[1] += pico(1000)
-    assert value(shown, name, account="a1") is None
-    assert value(shown, name, account="other") == poorest + 1000
-    assert value(shown, name, account="a11") == 11
+    assert value(shown, COST, account="a10") is None and value(shown, COST, account="a11") == 11
+    assert value(shown, COST, account="other") == sum(range(1, 11))
+
+
+def test_who_overtakes_gets_a_name_and_no_series_falls() -> None:
+    """A series that falls would be taken for a counter that began anew."""
+    paid = dict.fromkeys(range(1, MOST_ACCOUNTS + 31), 0)
+    shown = page(accounts=lambda: [AccountState(id, f"a{id}", p, None) for id, p in paid.items()])
+    assert value(shown, COST, account="a51") is None and value(shown, COST, account="a1") == 0
+    for id in range(MOST_ACCOUNTS + 1, MOST_ACCOUNTS + 31):
+        paid[id] += pico(1000)
+    seen = Samples(shown.page())
+    assert seen.value(COST, account="a80") == seen.value(COST, account="a51") == 1000
+    assert seen.value(COST, account="a50") is None  # one of thirty who gave their places up
+    assert seen.value(COST, account="other") == 30_000  # what they paid while they had no name
+    paid[51] += pico(5)
+    paid[50] += pico(2)
+    seen = Samples(shown.page())
+    assert seen.value(COST, account="a51") == 1005 and seen.value(COST, account="other") == 30_002
+
+
+def test_who_is_hardly_ahead_does_not_take_a_name_away() -> None:
+    paid = dict.fromkeys(range(1, MOST_ACCOUNTS + 2), pico(100))
+    shown = page(accounts=lambda: [AccountState(id, f"a{id}", p, None) for id, p in paid.items()])
+    shown.page()
+    paid[MOST_ACCOUNTS + 1] += pico(10)
+    assert value(shown, COST, account="a51") is None
+    paid[MOST_ACCOUNTS + 1] += pico(1)
+    assert value(shown, COST, account="a51") == 111
+
+
+def test_who_is_gone_leaves_room_and_other_keeps_what_it_had() -> None:
+    paid = {id: pico(id) for id in range(1, MOST_ACCOUNTS + 2)}
+    shown = page(accounts=lambda: [AccountState(id, f"a{id}", p, None) for id, p in paid.items()])
+    assert value(shown, COST, account="other") == 1
+    del paid[2]
+    seen = Samples(shown.page())
+    assert seen.value(COST, account="a1") == 1 and seen.value(COST, account="other") == 1
+
+
+def test_many_accounts_do_not_hold_the_loop_up() -> None:
+    """A scrape runs on the loop of all streams: twice the accounts take twice as long, no more."""
+    accounts = [AccountState(n, f"a{n}", n, None) for n in range(20_000)]
+    begun = time.process_time()
+    shown, others = Accounts().split(accounts)
+    assert time.process_time() - begun < 2  # by squares it was five; it is a fiftieth
+    assert len(shown) == MOST_ACCOUNTS and others == sum(range(20_000 - MOST_ACCOUNTS))
 
 
 def test_an_account_may_be_called_other() -> None:
@@ -120,6 +177,9 @@ def test_what_runs_is_told() -> None:
         waiting=lambda: 1,
         clients=lambda: 9,
         spooled=lambda: 7,
+        sessions=lambda: 3,
+        captures=lambda: Kept(5, 2),
+        spans_dropped=lambda: 11,
     )
     families = Samples(shown.page()).families
     [build] = [family for family in families if family.name == "relayd_build_info"]
@@ -128,3 +188,7 @@ def test_what_runs_is_told() -> None:
     assert value(shown, "relayd_waiting_requests") == 1
     assert value(shown, "relayd_client_connections") == 9
     assert value(shown, "relayd_spooled_bytes") == 7
+    assert value(shown, "relayd_realtime_open_sessions") == 3
+    assert value(shown, "relayd_captures_total", result="kept") == 5
+    assert value(shown, "relayd_captures_total", result="lost") == 2
+    assert value(shown, "relayd_spans_dropped_total") == 11

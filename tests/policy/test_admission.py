@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from relayd.accounts import NO_LIMITS, Account, Caps, Group, Key, Limits
 from relayd.errors import Refused
-from relayd.model import Usage
 from relayd.money import DOLLAR
-from relayd.policy.admission import Admission, Ask, Grant, Standing
+from relayd.policy.admission import Admission, Grant, Standing
 from relayd.policy.balances import Balances, Sums
 from relayd.policy.buckets import Level
 from relayd.policy.calendar import Calendar
 from relayd.policy.keys import Caller, Names
 from relayd.policy.prices import Price, Rates, Units
+from relayd.policy.reservation import Ask
 
 PRICE = Price(Rates.of({"input": 2, "output": 10}))
 MOMENT = 1_795_262_400.0  # noon of 2026-11-21, UTC
@@ -77,22 +77,6 @@ def test_a_grant_is_settled_once() -> None:
     assert repr(grant).endswith("700 reserved, 150 tokens, ended)")
 
 
-@pytest.mark.parametrize(
-    ("group", "reserved"),
-    [
-        (Group("g", multiplier=1_500_000), 1050),
-        (Group("g", multiplier=1), 1),
-        (Group("g", multiplier=0), 0),
-        (Group("g", reserve_cap=300), 300),
-        (Group("g", reserve_cap=None), 700),
-        (Group("g", strict=True), 1300),
-        (Group("g", strict=True, reserve_cap=300), 1300),
-    ],
-)
-def test_the_group_says_how_much_is_reserved(group: Group, reserved: int) -> None:
-    assert admission(10_000).admit(ask(caller(group)), 0.0, MOMENT).reserved == reserved
-
-
 def test_every_choice_is_reserved_for_and_silence_means_the_default() -> None:
     desk = admission(10**9, default_output=1000)
     assert desk.admit(ask(caller(), choices=3), 0.0, MOMENT).reserved == 200 + 3 * 500
@@ -100,24 +84,6 @@ def test_every_choice_is_reserved_for_and_silence_means_the_default() -> None:
     # Of the minute's tokens no more than the default is taken for each.
     large = desk.admit(ask(caller(), max_out=64_000, choices=2), 0.0, MOMENT)
     assert large.tokens == 100 + 2 * 1000
-
-
-@pytest.mark.parametrize(
-    ("group", "price", "cost"),
-    [
-        (Group("g"), PRICE, 200),
-        (Group("g", multiplier=2_000_000), PRICE, 400),
-        (Group("g", leaving="free"), PRICE, 0),
-        (Group("g"), None, 0),
-        (Group("g"), Price(Rates.of({"input": 2}), [(50, Rates.of({"input": 3}))], 7), 307),
-        (Group("g", strict=True), PRICE, 200),
-    ],
-)
-def test_what_is_never_heard_of_again_costs_its_prompt(
-    group: Group, price: Price | None, cost: int
-) -> None:
-    grant = admission(10**9).admit(ask(caller(group), price), 0.0, MOMENT)
-    assert grant.opening_cost == cost
 
 
 def test_a_balance_is_needed_from_the_first_credit_on() -> None:
@@ -165,11 +131,6 @@ def test_a_fallback_s_price_does_not_stand_in_where_one_is_needed() -> None:
 def test_a_cap_is_held_against_the_dearest_model_that_may_answer() -> None:
     request = ask(caller(caps=Caps(day=6_999)), None, fallbacks={"dear": DEAR})
     refusal(lambda: admission().admit(request, 0.0, MOMENT), 402, "insufficient_quota")
-
-
-def test_a_dear_fallback_does_not_make_a_crash_dearer() -> None:
-    grant = admission(10**9).admit(ask(caller(), fallbacks={"dear": DEAR}), 0.0, MOMENT)
-    assert grant.opening_cost == 200
 
 
 def test_what_costs_nothing_needs_no_balance() -> None:
@@ -466,22 +427,6 @@ def test_a_balance_for_a_hundred_lets_in_a_hundred() -> None:
 PICTURES = Price(Rates(), units=Units(image=100, characters=3))
 
 
-def test_pictures_are_reserved_for_and_what_was_read_is_paid_whatever_comes_of_it() -> None:
-    desk = admission(10_000)
-    wanted = ask(caller(), PICTURES, units=Usage(images=4, characters=10))
-
-    grant = desk.admit(wanted, 0.0, MOMENT)
-
-    assert (grant.reserved, grant.opening_cost) == (430, 30)
-
-
-def test_the_dearest_fallback_is_reserved_for_by_its_units_too() -> None:
-    dear = Price(Rates(), units=Units(image=900))
-    wanted = ask(caller(), PICTURES, units=Usage(images=2), fallbacks={"f": dear})
-
-    assert admission(10_000).admit(wanted, 0.0, MOMENT).reserved == 1800
-
-
 def test_what_names_no_model_is_asked_for_by_any_key() -> None:
     who = caller(models=("m",))
     desk = admission()
@@ -493,11 +438,15 @@ def test_what_names_no_model_is_asked_for_by_any_key() -> None:
 # --- before anything is known of a request --------------------------------------------------------
 
 
-def test_a_request_that_would_be_let_in_changes_nothing_before() -> None:
+def test_a_request_that_is_not_known_yet_takes_a_place_and_nothing_else() -> None:
     desk, who = admission(1), caller(limits=Limits(concurrency=1, rpm=1, tpm=1))
-    desk.check(who, True, 0.0, MOMENT)
+    desk.leave(desk.enter(who, True, 0.0, MOMENT))
     before = books(desk)
-    desk.check(who, True, 0.0, MOMENT)
+    place = desk.enter(who, True, 0.0, MOMENT)
+    assert desk.in_flight(1) == 1
+    refusal(lambda: desk.enter(who, True, 0.0, MOMENT), 429, "rate_limit_exceeded")
+    refusal(lambda: desk.admit(ask(who, None), 0.0, MOMENT), 429, "rate_limit_exceeded")
+    desk.leave(place)
     assert books(desk) == before
 
 
@@ -508,9 +457,9 @@ def test_who_has_no_money_is_refused_where_everything_costs_some(
 ) -> None:
     desk, who = admission(0), caller(Group("g", balance="on", multiplier=multiplier))
     if costs and multiplier:
-        refusal(lambda: desk.check(who, costs, 0.0, MOMENT), 402, "insufficient_quota")
+        refusal(lambda: desk.enter(who, costs, 0.0, MOMENT), 402, "insufficient_quota")
     else:
-        desk.check(who, costs, 0.0, MOMENT)
+        desk.enter(who, costs, 0.0, MOMENT)
 
 
 @pytest.mark.parametrize("where", ["key", "account"])
@@ -519,6 +468,6 @@ def test_who_is_over_a_limit_is_refused_before_anything_is_known(where: str) -> 
     who = caller(limits=limits) if where == "key" else caller(Group("g", limits=limits))
     desk = admission()
     grant = desk.admit(ask(who), 0.0, MOMENT)
-    refusal(lambda: desk.check(who, False, 0.0, MOMENT), 429, "rate_limit_exceeded")
+    refusal(lambda: desk.enter(who, False, 0.0, MOMENT), 429, "rate_limit_exceeded")
     desk.settle(grant, 0, 0, 0.0)
-    desk.check(who, False, 0.0, MOMENT)
+    desk.enter(who, False, 0.0, MOMENT)

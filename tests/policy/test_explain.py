@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from relayd.errors import AllFull, NoUpstream
+from relayd.policy.doors import LATELY, MOST_SERVED
 from relayd.policy.explain import LONGEST_DETAIL, USUAL_WAIT, WORDS, state_of
 from relayd.policy.pool import Wanted
 from relayd.policy.pools import Pools
@@ -48,7 +49,7 @@ def test_the_client_gets_a_summary_the_operator_names_and_reasons() -> None:
         "openai/1 switched off (by the operator, 30 s ago)",
         "openai/2 refused by its provider (The upstream answered 401.)",
     ]
-    assert lines[2] == f"openai/3 failing (The upstream answered 500.), again in {until:.0f} s"
+    assert lines[2] == f"openai/3 failing (It answered with status 500.), again in {until:.0f} s"
     assert lines[3].startswith("azure/1 failing (The upstream cannot be reached.), again in ")
     assert lines[4] == "spare/1 rate limited (rate limit), again in 20 s"
     assert exc.retry_after is not None and 4.5 <= exc.retry_after <= until
@@ -127,7 +128,7 @@ def test_the_first_that_has_room_again_says_how_long() -> None:
 def test_a_report_tells_all_of_a_door() -> None:
     pools = pools_of(upstream("a", "m", "n", "o", keys=[key("main", 3)], weight=2, tier=4))
     assert tuple(pools.report(NOW)[0]) == (
-        ("a", "main", 4, 6, "up", "", None, 0, 0, 0, None, None, None, ())
+        ("a", "main", 4, 6, "up", "", None, 0, 0, 0, None, None, None, (), None)
     )
     for _ in range(30):
         ask(pools).succeed(NOW, 0.5)
@@ -141,13 +142,74 @@ def test_a_report_tells_all_of_a_door() -> None:
     assert report.success_ratio == pytest.approx(30 / 34)
     assert report.first_byte == 0.5 and report.first_byte_p95 == pytest.approx(0.5, rel=0.2)
     assert report.models == (
-        ("n", "open", until, "The upstream answered 500."),
+        ("n", "open", until, "It answered with status 500."),
         ("o", "refused", None, "The upstream answered 403."),
     )
     held.fail(status(401), NOW)
     assert pools.report(NOW)[0][4:7] == ("refused", "The upstream answered 401.", None)
     pools.disable("a", None, NOW)
     assert pools.report(NOW + 9)[0][4:7] == ("disabled", "by the operator, 9 s ago", None)
+
+
+def test_what_asks_for_no_model_says_nothing_of_the_others() -> None:
+    pools = pools_of(upstream("a", "m"))
+    ask(pools).succeed(NOW, None)
+    pools.doors["a/1"].trouble("").refused = True
+    [report] = pools.report(NOW)
+    assert (report.state, report.models[0][:2]) == ("up", ("", "refused"))
+
+
+def test_a_key_is_as_the_models_are_that_it_serves() -> None:
+    pools = pools_of(upstream("a", "m", "n"))
+    ask(pools).succeed(NOW, None)
+    until = break_down(pools, "a/1") - NOW
+    state, why, wait = pools.report(NOW)[0][4:7]
+    assert (state, wait) == ("open", until) and "500" in why
+    at(pools, "a/1", model="n").fail(status(429, 20), NOW)
+    assert pools.report(NOW)[0][4:7] == ("cooling", "rate limit", 20.0)  # the best that there is
+    assert pools.report(NOW + 30)[0].state == "half_open"  # nobody has seen it go well since
+    ask(pools, NOW + 30).succeed(NOW + 30, None)
+    assert pools.report(NOW + 30)[0].state == "up"
+
+
+def test_a_key_is_up_as_long_as_one_model_went_well_lately() -> None:
+    pools = pools_of(upstream("a", "m", "n"))
+    at(pools, "a/1", model="n").succeed(NOW, None)
+    break_down(pools, "a/1")
+    [report] = pools.report(NOW + LATELY)
+    assert report.state == "up" and [model for model, *_ in report.models] == ["m"]
+    assert pools.report(NOW + LATELY + 1)[0].state == "half_open"
+    break_down(pools, "a/1", model="n")
+    assert pools.report(NOW)[0].state == "open"
+
+
+def test_a_key_that_nobody_asks_any_more_is_not_in_trouble_for_ever() -> None:
+    pools = pools_of(upstream("a"), upstream("b"))
+    ends = break_down(pools, "a/1")
+    at(pools, "b/1").fail(no_connection(), NOW)
+    told = {
+        after: [report.state for report in pools.report(ends + after)]
+        for after in (-0.1, 0.0, LATELY - 9, LATELY + 9, 30 * 86400)
+    }
+    assert [states[0] for states in told.values()] == ["open", "half_open", "half_open", "up", "up"]
+    assert told[LATELY - 9][1] == "half_open" and told[LATELY + 9][1] == "up"
+
+
+def test_of_the_models_that_went_well_a_bounded_number_is_known() -> None:
+    door = pools_of(upstream("a", "*")).doors["a/1"]
+    for number in range(MOST_SERVED + 9):
+        door.serve(f"m-{number}", NOW)
+    assert len(door.served) == MOST_SERVED and f"m-{MOST_SERVED}" in door.served
+
+
+def test_what_could_not_be_connected_to_is_not_up_before_somebody_got_through() -> None:
+    pools = pools_of(upstream("a"))
+    ask(pools).fail(no_connection(), NOW)
+    assert pools.report(NOW)[0].state == "open"
+    state, why, wait = pools.report(NOW + 99)[0][4:7]
+    assert (state, wait) == ("half_open", 0.0) and "reached" in why
+    ask(pools, NOW + 99).succeed(NOW + 99, None)
+    assert pools.report(NOW + 99)[0].state == "up"
 
 
 def test_a_report_of_limits_and_of_a_lost_connection() -> None:

@@ -13,6 +13,7 @@ from relayd.errors import (
     ClientGone,
     NoUpstream,
     RelayError,
+    UpstreamError,
 )
 from relayd.model import ModelRule, Timeouts
 from relayd.policy.lease import Lease
@@ -123,13 +124,13 @@ def test_successes_between_failures_keep_the_breaker_closed() -> None:
 
 
 @pytest.mark.parametrize("error", [status(500), no_answer(), BadReply("?"), BrokenStream("cut")])
-def test_failures_open_the_breaker_of_the_key_and_model(error: RelayError) -> None:
+def test_failures_open_the_breaker_of_the_key_and_model(error: UpstreamError) -> None:
     pools = pools_of(upstream("up", "m", "n"))
     for _ in range(3):
         assert not blocked(pools)
         ask(pools).fail(error, NOW)
     gate = gate_of(pools.doors["up/1"])
-    assert (gate.breaker.state, gate.why) == ("open", error.message)
+    assert (gate.breaker.state, gate.why) == ("open", error.why)
     assert blocked(pools) and not blocked(pools, "n")
     assert pools.doors["up/1"].failures == 3
 

@@ -53,3 +53,11 @@ def test_a_probe_keeps_its_fields() -> None:
         "why": "401",
         "seconds": 0.2,
     }
+
+
+def test_a_state_may_be_that_of_the_models() -> None:
+    bad = ("m", "open", 5.0, "It failed.")
+    one = DoorReport("up", "1", 1, 1, "open", "It failed.", 5.0, 0, 0, 0, None, None, None, (bad,))
+    assert one.by_models
+    assert not one._replace(why="It cannot be reached.").by_models
+    assert not one._replace(models=()).by_models

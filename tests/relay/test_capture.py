@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 import os
 import stat
+import threading
 from pathlib import Path
 
 import orjson
@@ -15,7 +17,15 @@ from relayd.capture_terms import CaptureTerms
 from relayd.model import Entry
 from relayd.relay import capture
 from relayd.relay.call import Call
-from relayd.relay.capture import MOST_WAITING, SUFFIX, CapturedClient, Captures, Noted, sweep, write
+from relayd.relay.capture import (
+    MOST_BYTES,
+    MOST_WAITING,
+    NOTHING,
+    CapturedClient,
+    Captures,
+    Noted,
+)
+from relayd.relay.filing import SUFFIX
 from relayd.tasks import child
 from relayd.wire.paths import TAILS
 from tests.support.relay_parts import NotingClient
@@ -38,7 +48,7 @@ def kept(folder: Path) -> list[Path]:
 
 
 def put(captures: Captures, name: str, size: int = 10) -> None:
-    captures.put(name, {"text": "x" * size})
+    captures.put("laptop", name, size, lambda: {"text": "x" * size})
 
 
 async def written(captures: Captures, waiting: int = 1) -> None:
@@ -85,7 +95,7 @@ def test_a_request_becomes_one_file_for_our_eyes_only(tmp_path: Path) -> None:
 
 def test_a_whole_reply_is_noted_and_passes() -> None:
     async def scenario() -> None:
-        captures = Captures(CaptureTerms())
+        captures = Captures()
         client = NotingClient([], b"{}")
         noting = CapturedClient(client, captures, a_call(), "laptop")
         noting.send(200, [], b"whole")
@@ -128,69 +138,109 @@ def test_more_than_the_queue_holds_is_dropped_and_counted(tmp_path: Path) -> Non
     assert len(kept(tmp_path)) == MOST_WAITING
 
 
+def test_more_bytes_than_may_wait_are_dropped_too(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        captures = Captures(terms(tmp_path))
+        for number in range(3):
+            captures.put("laptop", f"req_{number}", MOST_BYTES // 2 + 1, dict)
+        assert captures.lost == 2
+        await written(captures)
+        assert captures.kept == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_ends_after_a_reload_has_ended_it_is_not_kept(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        captures = Captures(terms(tmp_path))
+        noting = CapturedClient(NotingClient([], b"{}"), captures, a_call(), "laptop")
+        captures.adopt(NOTHING)
+        noting.keep(Entry("req_7", NOW))
+        assert not captures._waiting and captures.lost == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_at_the_end_is_written(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        captures = Captures(terms(tmp_path))
+        task = child(captures.run(lambda: NOW))
+        await asyncio.sleep(0)
+        for number in range(3):
+            put(captures, f"req_{number}")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert captures.kept == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_hangs_holds_the_end_up_for_a_bounded_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture, "ENDING", 0.05)
+    go_on = threading.Event()
+
+    def hangs(*_: object) -> None:
+        go_on.wait(60)
+
+    async def scenario() -> None:
+        captures = Captures(terms(tmp_path))
+        monkeypatch.setattr(captures._filing, "write", hangs)
+        task = child(captures.run(lambda: NOW))
+        for number in range(3):
+            put(captures, f"req_{number}")
+        await until(lambda: len(captures._waiting) == 2, 20.0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert captures.lost == 1  # of the other two each has a thread
+        go_on.set()
+
+    asyncio.run(scenario())
+
+
 def test_a_folder_that_cannot_be_written_costs_captures_only(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "captures").write_text("a file stands in the way")
 
+    caplog.set_level(logging.INFO)
+
     async def scenario() -> None:
         captures = Captures(terms(tmp_path))
-        put(captures, "req_1")
+        for number in range(3):
+            put(captures, f"req_{number}")
+        await written(captures, 3)
+        assert (captures.kept, captures.lost) == (0, 3)
+        (tmp_path / "captures").unlink()
+        put(captures, "req_4")
         await written(captures)
-        assert (captures.kept, captures.lost) == (0, 1)
+        assert (captures.kept, captures.lost) == (1, 3)
 
     asyncio.run(scenario())
-    assert "a capture could not be kept: File exists" in caplog.text
+    assert caplog.text.count("a capture could not be kept: File exists") == 1
+    assert caplog.text.count("captures are kept again") == 1
 
 
-def test_a_name_that_is_there_is_not_followed(tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    folder = tmp_path / "captures"
-    folder.mkdir()
-    (folder / f"req_1{SUFFIX}").symlink_to(target)
-    with pytest.raises(OSError):
-        write(folder, "req_1", b"secret")
-    assert not target.exists()
+def test_a_capture_that_cannot_be_made_costs_itself(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        captures = Captures(terms(tmp_path))
+        captures.put("laptop", "req_1", 1, lambda: {"x": object()})
+        put(captures, "req_2")
+        await written(captures, 2)
+        assert (captures.kept, captures.lost) == (1, 1)
 
-
-def aged(folder: Path, name: str, age: float, size: int = 100) -> Path:
-    path = folder / "captures" / f"{name}{SUFFIX}"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"x" * size)
-    os.utime(path, (NOW - age, NOW - age))
-    return path
-
-
-def test_what_is_too_old_is_deleted_whoever_made_it(tmp_path: Path) -> None:
-    old, new = aged(tmp_path, "req_1", 3601), aged(tmp_path, "req_2", 3599)
-    assert sweep(terms(tmp_path, ttl=3600.0), NOW) == 1
-    assert not old.exists() and new.exists()
-
-
-def test_beyond_the_bound_the_oldest_go_first(tmp_path: Path) -> None:
-    files = [aged(tmp_path, f"req_{age}", age) for age in (50, 40, 30, 20)]
-    assert sweep(terms(tmp_path, total=250), NOW) == 2
-    assert [path.exists() for path in files] == [False, False, True, True]
-
-
-def test_what_others_keep_in_the_folder_is_not_ours_to_delete(tmp_path: Path) -> None:
-    aged(tmp_path, "req_1", 10)
-    other = tmp_path / "captures" / "notes.txt"
-    other.write_text("mine")
-    os.utime(other, (0, 0))
-    sweep(terms(tmp_path, ttl=1.0), NOW)
-    assert kept(tmp_path) == [other]
-
-
-def test_a_sweep_of_nothing_deletes_nothing(tmp_path: Path) -> None:
-    assert sweep(terms(tmp_path), NOW) == 0
+    asyncio.run(scenario())
 
 
 def test_old_files_go_while_nothing_new_comes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "SWEEP", 0.001)
-    old = aged(tmp_path, "req_1", 3601)
+    (tmp_path / "captures").mkdir()
+    old = tmp_path / "captures" / f"req_1{SUFFIX}"
+    old.touch()
+    os.utime(old, (NOW - 3601, NOW - 3601))
 
     async def scenario() -> None:
         captures = Captures(terms(tmp_path, ttl=3600.0))

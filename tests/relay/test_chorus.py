@@ -65,7 +65,7 @@ def test_all_are_asked_at_once_up_to_a_bound() -> None:
         upstream.answer(*[b"a"] * (AT_ONCE - 1))
         await until(lambda: len(upstream.asked) == 2)
         upstream.answer(b"b", b"c")
-        held = [b"".join(each.held) for each in await replies]
+        held = [each.kept.body for each in await replies]
         assert held == [*[b"a"] * (AT_ONCE - 1), b"b", b"c"]
         voices.abort()
         assert upstream.happened == []

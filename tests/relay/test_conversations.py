@@ -50,8 +50,9 @@ def test_size_and_account_are_always_told() -> None:
 def test_no_conversation_is_looked_for_where_there_is_no_choice_or_nobody_wants_it() -> None:
     off = AffinityRules(enabled=False)
 
-    assert asked(SESSION, pools=NO_CHOICE) == Wanted(40, 1)
-    assert asked(SESSION, rules=off, previous_response_id="r") == Wanted(40, 1)
+    plain = Wanted(40, 1, request="req_1")
+    assert asked(SESSION, pools=NO_CHOICE) == plain
+    assert asked(SESSION, rules=off, previous_response_id="r") == plain
 
 
 def test_a_conversation_that_is_named_is_the_same_whatever_is_said_in_it() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from relayd.wire.formats import FORMATS
 from relayd.wire.head import Head
 from relayd.wire.passthrough import Passthrough
 from relayd.wire.paths import Target
+from tests.support.logged import lines
 from tests.support.relay_parts import NotingClient, NotingConnection
 from tests.support.speech import SPEECHES
 from tests.support.waiting import until
@@ -29,6 +31,8 @@ PATIENCE = Patience(Timeouts(first_byte=20, stall=30, total=100), keepalive=8, c
 
 class Deciding:
     """An owner that lets replies through unless told otherwise, and judges first errors as told."""
+
+    request = "req_1"
 
     def __init__(self) -> None:
         self.lets_through = True
@@ -237,7 +241,7 @@ def test_a_reply_within_the_bound_is_held_and_a_larger_one_passes() -> None:
         assert scene.happened == ["client: head", "client: bytes"]
         assert len(scene.client.received) == HOLD_LIMIT + 100_000
         scene.exchange.on_body(b"z" * 200_000)
-        assert scene.exchange.held == [b"z" * 200_000]  # the last read, whole
+        assert scene.exchange.kept.pieces == [b"z" * 200_000]  # the last read, whole
 
     run(work)
 
@@ -422,6 +426,25 @@ def test_a_connection_that_comes_about_too_late_is_cut() -> None:
     run(work)
 
 
+def test_a_bug_in_looking_after_an_exchange_is_told_with_its_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Faulty(Exchange):
+        def check(self, now: float) -> None:
+            raise ZeroDivisionError
+
+    async def work() -> None:
+        watch = Watch(replace(PATIENCE, keepalive=0.01), asyncio.get_running_loop())
+        exchange = Faulty(NotingClient([], b""), None, Deciding(), watch)
+        exchange.attach(NotingConnection([]))
+        problem = await asyncio.wait_for(exchange.done, 30)
+        assert problem is not None and "failed to handle" in problem.message
+        [line] = [line for line in lines(caplog) if "exchange failed" in line]
+        assert "request=req_1" in line
+
+    run(work)
+
+
 def test_a_reply_that_another_attempt_has_beaten_goes_nowhere() -> None:
     async def work() -> None:
         for stream in (True, False):
@@ -449,7 +472,7 @@ def test_an_opaque_reply_goes_out_at_once_and_is_not_kept(stream: bool) -> None:
         scene.exchange.on_body(b"..")
         scene.exchange.on_end()
         assert scene.client.received == b"\xff\xfbsound.."
-        assert (scene.exchange.mode, scene.exchange.held) == ("overflow", [])
+        assert (scene.exchange.mode, scene.exchange.kept.pieces) == ("overflow", [])
         assert scene.exchange.seen == 9
         assert scene.problem is None
 

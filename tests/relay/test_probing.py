@@ -6,10 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import pytest
-
 from relayd.errors import BadStatus, ConnectFailed
 from relayd.model import ModelRule, ProbeRules, Secret, UpstreamKey, UpstreamSpec
+from relayd.policy.changes import Change
 from relayd.policy.pool import Wanted
 from relayd.policy.pools import Pools
 from relayd.relay.probing import Probing
@@ -60,18 +59,20 @@ def with_probing(scene: Scene, *urls: str, **changes: Any) -> None:
     asyncio.run(run())
 
 
-def test_a_good_probe_takes_a_refused_key_back(
-    upstream: ScriptedUpstream, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_good_probe_takes_a_refused_key_back(upstream: ScriptedUpstream) -> None:
+    heard: list[Change] = []
+
     async def scene(pools: Pools, probing: Probing) -> None:
         refuse(pools, "up/2")
+        pools.on_change = heard.append
         upstream.answer_with(LIST)
         [result] = await probing.probe("up", "2")
         assert (result.upstream, result.key, result.ok, result.why) == ("up", "2", True, "")
         assert pools.doors["up/2"].refused == ""
 
     with_probing(scene, upstream.url)
-    assert "up/2 is back" in caplog.text
+    [change] = heard
+    assert (change.event, change.upstream, change.key) == ("back", "up", "2")
 
 
 def test_a_bad_probe_says_why_and_changes_nothing(upstream: ScriptedUpstream) -> None:

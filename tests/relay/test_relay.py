@@ -19,6 +19,7 @@ from relayd.model import Entry
 from relayd.policy.keys import Directory
 from relayd.relay.replies import error_headers
 from relayd.upstream.connection import StaleConnection
+from tests.support.logged import lines
 from tests.support.relay_parts import TOO_LARGE, Stage, settled
 from tests.support.speech import SPEECHES, STREAMS, Speech
 
@@ -510,7 +511,7 @@ def test_a_bug_of_ours_is_a_500_and_a_row(caplog: pytest.LogCaptureFixture) -> N
         assert b"secret detail" not in client.received
 
     run(work)
-    assert "req_1" in caplog.text
+    assert any("error a request failed in relayd request=req_1" in one for one in lines(caplog))
 
 
 # --- flow -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from time import monotonic
 from typing import Any, Literal
 
 import orjson
@@ -413,12 +414,12 @@ class Broken(asyncio.Event):
         raise ZeroDivisionError("a bug")
 
 
-def hedging() -> Stage:
-    """Two upstreams, of which the first usually answers within a millisecond."""
+def hedging(usual: float = 0.001) -> Stage:
+    """Two upstreams, of which the first usually answers within so many seconds."""
     rules = RetryRules(floor=1000)  # the budget is not the point
     stage = Stage(routing=Routing(hedge=True, retries=rules), names=("up", "spare"))
     for _ in range(50):
-        stage.pools.doors["up/1"].quantiles.observe(0.001)
+        stage.pools.doors["up/1"].quantiles.observe(usual)
     return stage
 
 
@@ -446,7 +447,25 @@ def test_of_two_attempts_the_first_with_bytes_answers_and_the_other_is_cancelled
         assert (row.outcome, row.upstream, row.attempts) == ("ok", winner, 2)
         assert (row.usage.in_uncached, row.usage.out_total) == CHAT.usage
         assert stage.happened.count("upstream: aborted") == 1
+        meter, loser = stage.meter, "spare" if winner == "up" else "up"
+        assert meter.happened == [("hedge", "first" if winner == "up" else "second")]
+        assert sorted(meter.attempts) == sorted([(winner, "1", "ok"), (loser, "1", "lost_race")])
         ended_well(stage)
+
+    run(work)
+
+
+def test_waiting_for_the_first_of_two_is_not_our_own_work() -> None:
+    async def work() -> None:
+        stage = hedging(usual=0.1)
+        client, task = await begin(stage)
+        client.heard_at = monotonic()
+        for pool in stage.connections.values():
+            sink = await pool.next_sink()
+        answer(sink)
+        await settled(task)
+        [own] = stage.meter.overheads
+        assert stage.row.attempts == 2 and own <= stage.row.duration - 0.09
 
     run(work)
 

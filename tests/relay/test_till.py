@@ -1,7 +1,8 @@
 """The till: let in or refused, written down before anybody hears of it, charged once.
 
-Whole requests run through it in tests/e2e and tests/relay/test_relay.py; here stand the rules that only
-show from close by: what is undone when a step fails, which day a row counts to, what is learned.
+Whole requests run through it in tests/e2e and tests/relay/test_relay.py; here stand the rules that
+only show from close by: what is undone when a step fails, which day a row counts to, what is
+learned.
 """
 
 from __future__ import annotations
@@ -105,18 +106,33 @@ def counter() -> Counter:
     return Counter()
 
 
-# --- check ----------------------------------------------------------------------------------------
+# --- while a body is read -------------------------------------------------------------------------
 
 
 def test_who_is_over_a_limit_hears_it_before_the_body_is_read() -> None:
     counter = Counter(limits=Limits(rpm=1))
     work = counter.work()
-    counter.till.check(work, START)
+    with counter.till.reading(work, START):
+        pass
     counter.opened()
-    with pytest.raises(Refused) as caught:
-        counter.till.check(work, START)
+    with pytest.raises(Refused) as caught, counter.till.reading(work, START):
+        pass
     assert (caught.value.status, bool(work.limits)) == (429, True)
     assert counter.taken[0] == 1
+
+
+def test_a_body_that_is_read_takes_a_place_until_it_is_there_or_never_comes() -> None:
+    counter = Counter(limits=Limits(concurrency=1))
+    with counter.till.reading(counter.work(), START):
+        assert counter.taken[0] == 1
+        work = counter.work()
+        with pytest.raises(Refused) as caught, counter.till.reading(work, START):
+            pass
+        assert (caught.value.status, counter.taken[0]) == (429, 1)
+    with pytest.raises(ConnectionError), counter.till.reading(counter.work(), START):
+        raise ConnectionError
+    assert counter.taken[0] == 0
+    counter.opened()
 
 
 @pytest.mark.parametrize(("prices", "refused"), [(REFUSING, True), (PRICES, False)])
@@ -126,13 +142,14 @@ def test_who_has_no_money_hears_it_before_the_body_is_read(
     counter = Counter(Group("default", balance="on"), granted=0, prices=prices)
     work = counter.work()
     if not refused:  # other models are free
-        counter.till.check(work, START)
-        return
-    with pytest.raises(Refused) as caught:
-        counter.till.check(work, START)
+        with counter.till.reading(work, START):
+            return
+    with pytest.raises(Refused) as caught, counter.till.reading(work, START):
+        pass
     assert (caught.value.status, work.limits) == (402, [])
     work.entry.operation = "other"  # costs nothing
-    counter.till.check(work, START)
+    with counter.till.reading(work, START):
+        pass
 
 
 # --- open -----------------------------------------------------------------------------------------

@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from relayd.accounts import Key
-from relayd.store.base import NewKey, Store
+from relayd.store.base import Store
+from relayd.store.questions import NewKey
 from relayd.store.sqlite import SqliteStore
 from tests.store.samples import WHO
+from tests.support.databases import prepare
 
 Opener = Callable[[Path], Awaitable[Store]]
 Run = Callable[[Callable[[Store], Awaitable[Any]]], Any]
 
-BACKENDS: dict[str, Opener] = {"sqlite": SqliteStore.open}
+
+async def open_sqlite(path: Path) -> Store:
+    """A database there, empty if there was none."""
+    return await SqliteStore.open(prepare(path))
+
+
+BACKENDS: dict[str, Opener] = {"sqlite": open_sqlite}
 
 
 async def make(store: Store, name: str, account: str = "default") -> tuple[Key, str]:

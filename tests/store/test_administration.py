@@ -9,16 +9,9 @@ import orjson
 import pytest
 
 from relayd.accounts import Caps, Limits
-from relayd.store.base import (
-    BadName,
-    BadValue,
-    ChangeFilter,
-    NameTaken,
-    NewKey,
-    NotFound,
-    Page,
-    Store,
-)
+from relayd.store.base import Store
+from relayd.store.questions import ChangeFilter, NewKey, Page
+from relayd.store.refusals import BadName, BadValue, NameTaken, NotFound
 from tests.store.backends import Run, make
 from tests.store.samples import NOON, WHO, Who
 

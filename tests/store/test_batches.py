@@ -18,6 +18,7 @@ from relayd.store.entries import BATCH, COLUMNS
 from relayd.store.sqlite import SqliteStore
 from tests.store.backends import Opener, Run, spoil
 from tests.store.samples import NOON, entry
+from tests.support.databases import prepare
 
 DAY = 86_400.0
 
@@ -49,7 +50,7 @@ def test_whatever_rows_come_however_often_the_sums_are_theirs(
     kept: dict[str, int] = {}
 
     async def steps(folder: str) -> None:
-        store = await SqliteStore.open(Path(folder) / "relayd.db")
+        store = await SqliteStore.open(prepare(Path(folder) / "relayd.db"))
         for number, batch in enumerate(batches):
             # The first offer counts: later ones would cost more.
             offered = [
@@ -100,7 +101,7 @@ def test_a_batch_that_failed_is_in_no_sum_and_may_be_offered_again(
                 await store.add_entries(rows)
             except Exception as error:
                 assert "no space left" in str(error)
-            assert await store.recent(50) == [] and await store.spent() == {}
+            assert await store.rows(limit=50) == [] and await store.spent() == {}
         spoil(path, "DROP TRIGGER refuse")
         await store.add_entries(rows[:3])
         await store.add_entries(rows)
@@ -113,7 +114,7 @@ def test_a_batch_that_failed_is_in_no_sum_and_may_be_offered_again(
 def test_nothing_to_write_is_no_error(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([])
-        assert await store.recent(5) == [] and await store.verify() == []
+        assert await store.rows(limit=5) == [] and await store.verify() == []
 
     run(steps)
 

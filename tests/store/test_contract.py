@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from relayd.model import Entry, Holding, HoldingState, Usage
-from relayd.store.base import Ambiguous, BadName, NameTaken, NotFound, Store, UsageRow
+from relayd.store.base import Store
 from relayd.store.entries import STATEMENT_SIZES
+from relayd.store.questions import UsageRow
+from relayd.store.refusals import Ambiguous, BadName, NameTaken, NotFound
 from tests.store.backends import Opener, Run, make
 from tests.store.samples import NOON, WHO, entry
 
@@ -132,7 +134,7 @@ def test_acts_at_the_same_moment_do_not_disturb_each_other(run: Run) -> None:
         batches = [store.add_entries([entry(10 * n + i) for i in range(10)]) for n in range(10)]
         await asyncio.gather(*keys, *batches)
         assert len(await store.keys()) == 10
-        assert len(await store.recent(1000)) == 100
+        assert len(await store.rows(limit=1000)) == 100
 
     run(steps)
 
@@ -164,11 +166,11 @@ def test_another_store_on_the_same_database_notices_a_new_key(
 ) -> None:
     async def steps() -> None:
         ours, theirs = await opener(tmp_path / "db"), await opener(tmp_path / "db")
-        before = await ours.data_version(), await ours.keys_version()
-        assert (await ours.data_version(), await ours.keys_version()) == before
+        before = await ours.keys_version()
+        assert await ours.keys_version() == before
         key, _ = await make(theirs, "laptop", "default")
-        after = await ours.data_version(), await ours.keys_version()
-        assert after[0] != before[0] and after[1] > before[1]
+        after = await ours.keys_version()
+        assert after > before
         assert await ours.keys() == [key]
         await theirs.close()
         await ours.close()
@@ -178,7 +180,7 @@ def test_another_store_on_the_same_database_notices_a_new_key(
 
 OTHER_PROCESS = """
 import asyncio, sys
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
 from relayd.store.sqlite import SqliteStore
 
 async def main():
@@ -192,11 +194,11 @@ asyncio.run(main())
 
 def test_a_key_made_by_another_process_is_noticed(run: Run, tmp_path: Path) -> None:
     async def steps(store: Store) -> None:
-        before = await store.data_version(), await store.keys_version()
+        before = await store.keys_version()
         command = [sys.executable, "-c", OTHER_PROCESS, str(tmp_path / "relayd.db"), "made-outside"]
         await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
-        after = await store.data_version(), await store.keys_version()
-        assert after[0] != before[0] and after[1] > before[1]
+        after = await store.keys_version()
+        assert after > before
         assert [key.name for key in await store.keys()] == ["made-outside"]
 
     run(steps)
@@ -212,7 +214,7 @@ def test_a_row_comes_back_as_it_was(run: Run) -> None:
 
     async def steps(store: Store) -> None:
         await store.add_entries([bare, full])
-        assert await store.recent(10) == [full, bare]
+        assert await store.rows(limit=10) == [full, bare]
 
     run(steps)
 
@@ -220,7 +222,7 @@ def test_a_row_comes_back_as_it_was(run: Run) -> None:
 def test_unknown_counts_stay_unknown_and_zero_stays_zero(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([entry(1, usage=Usage(in_uncached=0), first_byte=0.0, key_id=None)])
-        (back,) = await store.recent(1)
+        (back,) = await store.rows(limit=1)
         assert back.usage == Usage(in_uncached=0)
         assert back.first_byte == 0.0 and back.key_id is None
 
@@ -235,7 +237,7 @@ def test_a_batch_of_any_size_is_kept_whole(run: Run, size: int) -> None:
 
     async def steps(store: Store) -> None:
         await store.add_entries(rows)
-        assert await store.recent(5000) == rows[::-1]
+        assert await store.rows(limit=5000) == rows[::-1]
 
     run(steps)
 
@@ -244,7 +246,7 @@ def test_a_row_offered_again_is_kept_once_and_as_it_was_first(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([entry(1), entry(2)])
         await store.add_entries([entry(1, status=500), entry(2), entry(3)])
-        rows = await store.recent(10)
+        rows = await store.rows(limit=10)
         assert [row.upstream_request_id for row in rows] == ["up-3", "up-2", "up-1"]
         assert rows[2].status == 200
 
@@ -258,7 +260,7 @@ def test_an_absurd_row_does_not_keep_others_out(run: Run) -> None:
 
     async def steps(store: Store) -> None:
         await store.add_entries([entry(0), absurd, entry(2)])
-        newest, middle, oldest = await store.recent(10)
+        newest, middle, oldest = await store.rows(limit=10)
         assert (newest, oldest) == (entry(2), entry(0))
         assert middle.model_asked == "half ? pair"
         assert middle.usage == Usage(in_uncached=None, out_total=5)
@@ -282,8 +284,11 @@ def test_sums_beyond_64_bits_are_still_sums(run: Run) -> None:
 def test_recent_gives_the_newest_first_and_no_more_than_asked(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([entry(i) for i in (3, 1, 4, 2)])
-        assert [row.started_at - NOON for row in await store.recent(3)] == [4, 3, 2]
-        assert [row.started_at - NOON for row in await store.recent(9, NOON + 3)] == [4, 3]
+        assert [row.started_at - NOON for row in await store.rows(limit=3)] == [4, 3, 2]
+        assert [row.started_at - NOON for row in await store.rows(limit=9, since=NOON + 3)] == [
+            4,
+            3,
+        ]
 
     run(steps)
 
@@ -335,7 +340,7 @@ def test_the_report_sums_what_is_not_counted_in_tokens(run: Run) -> None:
         for [row] in (exact, in_days):
             units = (row.images, row.audio_ms, row.characters, row.searches)
             assert units == (5, 2000, 10, 1)
-        assert (await store.recent(1))[0].usage.audio_ms == 500
+        assert (await store.rows(limit=1))[0].usage.audio_ms == 500
 
     run(steps)
 
@@ -412,7 +417,7 @@ def test_what_was_kept_is_there_after_a_reopen(opener: Opener, tmp_path: Path) -
             store = await opener(tmp_path / "db")
             await make(store, f"k{number}", "default")
             await store.add_entries([entry(number)])
-            assert len(await store.keys()) == len(await store.recent(9)) == number + 1
+            assert len(await store.keys()) == len(await store.rows(limit=9)) == number + 1
             await store.close()
 
     asyncio.run(steps())
@@ -438,7 +443,7 @@ def test_what_a_row_tells_of_a_response_is_stored_with_it(run: Run) -> None:
         assert await store.holdings(0.0, 10) == [held("a"), held("b", NOON + 1)]
         assert await store.holdings(NOON, 10) == [held("b", NOON + 1)]
         assert await store.holdings(0.0, 1) == [held("b", NOON + 1)], "the newest"
-        assert len(await store.recent(10)) == 3
+        assert len(await store.rows(limit=10)) == 3
 
     run(steps)
 

@@ -11,7 +11,7 @@ import aiosqlite
 import pytest
 
 from relayd.store import migrations
-from relayd.store.base import DatabaseTooNew, DatabaseTooOld, NotOurDatabase, StoreUnavailable
+from relayd.store.refusals import DatabaseTooNew, DatabaseTooOld, NotOurDatabase, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
 from relayd.store.steps import MIGRATIONS, Migration
 
@@ -168,7 +168,7 @@ def test_rows_from_before_money_are_summed_and_cost_nothing(tmp_path: Path) -> N
         (day,) = await store.usage(1.0, None, ("day", "key"))
         assert (day.group, day.requests, day.in_uncached) == (("2026-11-21", "old"), 2, 5)
         assert await store.verify() == []
-        assert [row.cost for row in await store.recent(5)] == [0, 0]
+        assert [row.cost for row in await store.rows(limit=5)] == [0, 0]
         (key,) = await store.keys()
         assert (key.account.group, key.models, key.expires_at) == ("default", (), None)
         await store.close()

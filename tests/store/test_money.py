@@ -12,12 +12,15 @@ import pytest
 from relayd.model import Entry, Usage
 from relayd.money import MOST
 from relayd.policy.calendar import Calendar
-from relayd.store.base import BadAmount, BadValue, NotFound, Store, UsageFilter
+from relayd.store.base import Store
 from relayd.store.days import LAST_MOMENT
+from relayd.store.questions import UsageFilter
+from relayd.store.refusals import BadAmount, BadValue, NotFound
 from relayd.store.sqlite import SqliteStore
 from relayd.store.usage import PRUNED_AT_ONCE
 from tests.store.backends import Run, grant, make
 from tests.store.samples import NOON, WHO, entry
+from tests.support.databases import prepare
 
 DAY = 86_400.0
 TODAY, TOMORROW = 20261121, 20261122
@@ -151,7 +154,7 @@ def test_sums_of_money_are_exact_where_floats_and_64_bits_are_not(run: Run, amou
 def test_absurd_costs_do_not_keep_a_row_out(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([entry(1, cost=10**30), entry(2, usage=Usage(out_total=10**30))])
-        assert [row.cost for row in await store.recent(5)] == [0, 2**63 - 1]
+        assert [row.cost for row in await store.rows(limit=5)] == [0, 2**63 - 1]
 
     run(steps)
 
@@ -160,7 +163,7 @@ def test_a_row_without_a_day_counts_to_its_utc_day(run: Run) -> None:
     async def steps(store: Store) -> None:
         nowhen = Entry(request_id="x", started_at=float("nan"), duration=float("inf"))
         await store.add_entries([entry(1, day=0), nowhen])
-        assert [row.day for row in await store.recent(5)] == [TODAY]
+        assert [row.day for row in await store.rows(limit=5)] == [TODAY]
         assert await store.verify() == []
 
     run(steps)
@@ -191,7 +194,7 @@ def test_a_long_report_counts_whole_days_and_a_short_one_seconds(run: Run) -> No
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue", "UTC"])
 def test_the_end_of_time_has_a_day_in_every_zone(tmp_path: Path, zone: str) -> None:
     async def steps() -> None:
-        store = await SqliteStore.open(tmp_path / "relayd.db", day_of=Calendar(zone).day)
+        store = await SqliteStore.open(prepare(tmp_path / "relayd.db"), day_of=Calendar(zone).day)
         for days_before in (0, 0.5, 1, 1.5, 2, 2.5):
             moment = LAST_MOMENT - days_before * DAY
             assert await store.usage(moment, None, ()) != []
@@ -241,7 +244,7 @@ def test_names_that_clients_make_up_do_not_grow_the_sums(run: Run) -> None:
         await store.add_entries(made_up)
         (row,) = await store.usage(0, None, ("model",))
         assert (row.group, row.requests) == (("",), 9)
-        named = {row.model_asked for row in await store.recent(9)}
+        named = {row.model_asked for row in await store.rows(limit=9)}
         assert named == {f"made-up-{n}" for n in range(9)}
 
     run(steps)
@@ -299,7 +302,7 @@ def test_pruning_takes_the_rows_and_leaves_the_sums(run: Run) -> None:
         before = await store.usage(0, None, ("day", "model"))
         assert await store.prune(20261124) == 3
         assert await store.prune(20261124) == 0
-        assert await store.recent(9) == rows[:2:-1]
+        assert await store.rows(limit=9) == rows[:2:-1]
         assert await store.usage(0, None, ("day", "model")) == before
         assert await store.spent() == {1: 6} and await store.verify() == []
         # A short report over pruned days can only be in days now.
@@ -320,7 +323,7 @@ def test_pruning_goes_by_the_day_that_a_row_counts_to(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([west, east])
         assert await store.prune(TOMORROW) == 1
-        assert await store.recent(9) == [east]
+        assert await store.rows(limit=9) == [east]
 
     run(steps)
 
@@ -329,7 +332,7 @@ def test_pruning_goes_on_until_nothing_is_left_to_take(run: Run) -> None:
     async def steps(store: Store) -> None:
         await store.add_entries([entry(n, started_at=NOON) for n in range(PRUNED_AT_ONCE + 1)])
         assert await store.prune(TOMORROW) == PRUNED_AT_ONCE + 1
-        assert await store.recent(1) == []
+        assert await store.rows(limit=1) == []
 
     run(steps)
 
@@ -340,7 +343,7 @@ def test_pruning_looks_for_rows_beside_the_ledger(tmp_path: Path) -> None:
     old = entry(1, started_at=NOON + 1, day=TODAY)
 
     async def steps() -> None:
-        store = await SqliteStore.open(tmp_path / "relayd.db")
+        store = await SqliteStore.open(prepare(tmp_path / "relayd.db"))
         await store.add_entries([*kept, old])
         asked: list[str] = []
         await store._writer.set_trace_callback(asked.append)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from relayd.store.base import NewKey, NotFound, StoreUnavailable
+from relayd.store.questions import NewKey
+from relayd.store.refusals import NotFound, StoreUnavailable
 from relayd.store.sqlite import SqliteStore
 from relayd.store.steps import MIGRATIONS
 from relayd.tasks import child
@@ -132,10 +133,10 @@ def test_a_failed_write_leaves_nothing_and_the_next_one_works(tmp_path: Path) ->
             rows[18].status = 999
             with pytest.raises(StoreUnavailable, match="no space left"):
                 await store.add_entries(rows)
-            assert await store.recent(100) == []
+            assert await store.rows(limit=100) == []
             execute(path, "DROP TRIGGER refuse")
             await store.add_entries(rows)
-            assert len(await store.recent(100)) == 20
+            assert len(await store.rows(limit=100)) == 20
 
     asyncio.run(steps())
 

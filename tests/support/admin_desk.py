@@ -30,6 +30,7 @@ from relayd.web.admin_desk import Bureau
 from relayd.web.client import HttpClient
 from relayd.web.connection import Listener
 from relayd.web.credentials import credential
+from tests.support.databases import prepare
 from tests.support.raw_client import RawClient, Reply, request_bytes
 
 T = TypeVar("T")
@@ -145,7 +146,7 @@ class AdminDesk:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         bureau = None
         if self._database is not None:
-            self._maybe_store = await SqliteStore.open(self._database)
+            self._maybe_store = await SqliteStore.open(prepare(self._database))
             bureau = Bureau(self._maybe_store, self._groups, self._changed, lambda: NOW)
             self._open_account(self._maybe_store)
         self._admin = admin.Admin(
@@ -175,7 +176,8 @@ class AdminDesk:
         self._account = AccountPages(self._find, books, self._loop.time)
 
     def _find(self, client: HttpClient) -> Caller:
-        secret = credential(client.headers, client.raw_path.partition("?")[2])
+        path, _, query = client.raw_path.partition("?")
+        secret = credential(client.headers, path, query)
         return self.directory.find(secret, moment=NOW, address=client.peer)
 
     def _groups(self) -> Mapping[str, Group]:

@@ -23,6 +23,7 @@ class Asking:
         self.method, self.raw_path, self.body = method, path, body
         self.headers = CIMultiDict(headers)
         self.peer = STRANGER
+        self.request_id = "req_1"
         self.status = 0
 
     async def read_body(self) -> bytes:

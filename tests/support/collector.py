@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -25,13 +27,19 @@ class Received(NamedTuple):
 
 
 class Collector:
-    """What came, in order. `headers` are those of the last request; `status` is the answer."""
+    """What came, in order. `headers` are those of the last request; `status` and `answer` are what
+    it hears, once `go_on` is set, as it is at first."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
         self.headers: dict[str, str] = {}
         self.raw = b""
         self.status = 200
+        self.statuses: list[int] = []  # answers before those
+        self.answer = b""
+        self.requests = 0
+        self.go_on = threading.Event()
+        self.go_on.set()
         self.url = ""
 
     def named(self, beginning: str) -> list[Received]:
@@ -70,16 +78,22 @@ def collector() -> Iterator[Collector]:
             if self.headers.get("content-encoding") == "gzip":
                 raise AssertionError("not asked for")
             kept.take(body)
-            self.send_response(kept.status)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            kept.requests += 1
+            kept.go_on.wait(60)
+            with contextlib.suppress(OSError):  # nobody waits for it any more
+                self.send_response(kept.statuses.pop(0) if kept.statuses else kept.status)
+                self.send_header("location", kept.url)
+                self.send_header("content-length", str(len(kept.answer)))
+                self.end_headers()
+                self.wfile.write(kept.answer)
 
         def log_message(self, format: str, *args: object) -> None:
             """Nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         kept.url = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
-        thread = threading.Thread(target=server.serve_forever, name="collector", daemon=True)
+        serve = partial(server.serve_forever, poll_interval=0.02)
+        thread = threading.Thread(target=serve, name="collector", daemon=True)
         thread.start()
         try:
             yield kept

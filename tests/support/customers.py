@@ -13,7 +13,7 @@ from typing import Any
 from relayd.accounts import Key
 from relayd.model import Entry
 from relayd.money import pico
-from relayd.store.base import NewKey, UsageFilter
+from relayd.store.questions import NewKey, UsageFilter
 from tests.support.raw_client import RawClient, Reply, request_bytes
 from tests.support.running import Running
 from tests.support.scripted_upstream import Peer, ScriptedUpstream

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.raw_client import request_bytes
+
+if TYPE_CHECKING:
+    from tests.support.running import Running
 
 
 class Samples:
@@ -24,3 +31,24 @@ class Samples:
         return sum(
             s.value for s in self._samples if s.name == name and labels.items() <= s.labels.items()
         )
+
+
+def scraped(relay: Running) -> Samples:
+    """What a daemon's metrics page says now, to a program of this machine."""
+    with relay.connect() as client:
+        client.send(request_bytes("/metrics", method="GET"))
+        reply = client.reply()
+    assert reply.status == 200, reply.body
+    return Samples(reply.body)
+
+
+class Growth:
+    """How much the counters of a daemon have grown since this was made."""
+
+    def __init__(self, relay: Running) -> None:
+        self._relay = relay
+        self._before = scraped(relay)
+
+    def of(self, name: str, **labels: str) -> float:
+        """Of all samples that carry these labels."""
+        return scraped(self._relay).total(name, **labels) - self._before.total(name, **labels)

@@ -12,7 +12,8 @@ from typing import Any
 
 from relayd.errors import BadStatus, ConnectFailed, NoAnswer
 from relayd.model import FormatName, KeyLimits, ModelRule, Secret, UpstreamKey, UpstreamSpec
-from relayd.policy.doors import Door, Gate
+from relayd.policy.doors import Door
+from relayd.policy.gates import Gate
 from relayd.policy.lease import Lease
 from relayd.policy.pool import Target, Wanted
 from relayd.policy.pools import Pools

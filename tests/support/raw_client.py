@@ -55,7 +55,7 @@ def request_bytes(
     """A request with a content-length, unless the headers say something about the length
     themselves.
     """
-    lines = {"Host": "relay.test", "Content-Type": "application/json", **(headers or {})}
+    lines = {"Host": "127.0.0.1", "Content-Type": "application/json", **(headers or {})}
     names = {name.lower() for name in lines}
     if not names & {"content-length", "transfer-encoding"} and (body or method == "POST"):
         lines["Content-Length"] = str(len(body))

@@ -215,6 +215,9 @@ class NotingMeter:
     def limited(self, limit: str) -> None:
         self.happened.append(("limited", limit))
 
+    def session(self, by: str, outcome: str, seconds: float) -> None:
+        self.happened.append((by, outcome))
+
     def attempt(self, upstream: str, key: str, result: str) -> None:
         self.attempts.append((upstream, key, result))
 

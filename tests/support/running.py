@@ -18,7 +18,8 @@ import uvloop
 from relayd.config.config import load
 from relayd.daemon.daemon import Daemon
 from relayd.model import Entry, Secret
-from relayd.store.base import NewKey
+from relayd.store.questions import NewKey
+from tests.support.databases import prepare
 from tests.support.raw_client import RawClient, Reply, request_bytes
 
 T = TypeVar("T")
@@ -66,6 +67,7 @@ class Running:
     ) -> None:
         self.config_path = folder / "config.yaml"
         self.config_path.write_text(usual_lines(config) + config)
+        prepare(folder / "relayd.db")
         self._environ = dict(environ or {})
         self._admin_token = Secret(admin_token)
         self._ready = threading.Event()
@@ -174,7 +176,7 @@ class Running:
 
         async def read() -> list[Entry]:
             await self.daemon.ledger.flush()
-            return await self.daemon.books.store.recent(30)
+            return await self.daemon.books.store.rows(limit=30)
 
         return self.call(read)
 

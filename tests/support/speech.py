@@ -31,7 +31,6 @@ class Speech:
         terminal: the bytes from which on a client has all it needs; the end of `ending`.
         reply: a whole reply.
         keepalive: what keeps a silent stream alive (wire-formats 1.3).
-        error_start: how the event begins that tells of a failure in mid-stream.
         usage: input and output tokens that `ending` and `reply` report.
     """
 
@@ -44,7 +43,6 @@ class Speech:
     terminal: bytes
     reply: bytes
     keepalive: bytes
-    error_start: bytes
     usage: tuple[int, int] = (5, 7)
 
     def ask(self, model: str, *, stream: bool = False, **more: object) -> tuple[str, bytes]:
@@ -191,7 +189,6 @@ SPEECHES: dict[str, Speech] = {
             }
         ),
         keepalive=b": keep-alive\n\n",
-        error_start=b'data: {"error":',
     ),
     "responses": Speech(
         "responses",
@@ -203,7 +200,6 @@ SPEECHES: dict[str, Speech] = {
         terminal=b"\n\n",
         reply=orjson.dumps(_DONE),
         keepalive=b": keep-alive\n\n",
-        error_start=b"event: error\ndata: {",
     ),
     "messages": Speech(
         "messages",
@@ -234,7 +230,6 @@ SPEECHES: dict[str, Speech] = {
             }
         ),
         keepalive=b'event: ping\ndata: {"type":"ping"}\n\n',
-        error_start=b'event: error\ndata: {"type":"error"',
     ),
     "gemini": Speech(
         "gemini",
@@ -246,7 +241,6 @@ SPEECHES: dict[str, Speech] = {
         terminal=b"\r\n\r\n",
         reply=orjson.dumps(_GOOGLE_LAST),
         keepalive=b"\r\n",
-        error_start=b'data: {"error":',
     ),
     "gemini-array": Speech(
         "gemini-array",
@@ -258,7 +252,6 @@ SPEECHES: dict[str, Speech] = {
         terminal=b"]",
         reply=orjson.dumps(_GOOGLE_LAST),
         keepalive=b"\n",
-        error_start=b"",
     ),
 }
 FORMATS = ("chat", "responses", "messages", "gemini")

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayd.errors import BadReply, NoAnswer
-from relayd.upstream.connection import MAX_HEAD, Connection, StaleConnection
+from relayd.upstream.connection import Connection, StaleConnection
+from relayd.upstream.framing import MAX_HEAD
 from tests.support.sinks import Collected
 
 

@@ -12,7 +12,7 @@ from relayd.model import Secret
 from relayd.web import admin
 from relayd.web.admin import Admin
 from relayd.web.bodies import BodyLimits
-from relayd.web.pages import Pages
+from relayd.web.pages import Face, Pages
 from relayd.web.server import Front
 from tests.support.admin_desk import TOKEN, AdminDesk, door
 from tests.support.admin_office import UPSTREAMS, Asking, Office
@@ -97,7 +97,7 @@ def test_an_admin_request_is_not_relayed_and_leaves_no_row() -> None:
             """It has no body that was kept."""
 
     async def knock(office: Office, nobody: Any, path: str) -> Lobby:
-        pages = Pages(bytes, Secret(""), [], "1", 0.0, lambda: True)
+        pages = Pages(bytes, Secret(""), [], Face("1", 0.0), lambda: True)
         front = Front(nobody, pages, BodyLimits(10**9), office.admin, nobody, nobody)
         for draining in (False, True):
             front.draining = draining

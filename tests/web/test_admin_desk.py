@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from relayd.errors import BadCall, Refused, RelayError
-from relayd.store import base
+from relayd.store import refusals
 from relayd.store.sqlite import SqliteStore
 from relayd.web.admin_desk import (
     Ask,
@@ -83,16 +83,16 @@ def test_another_method_is_a_405_that_names_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("exc", "kind", "status"),
     [
-        (base.NotFound("x"), Refused, 404),
-        (base.Ambiguous("x"), Refused, 409),
-        (base.NameTaken("x"), Refused, 409),
-        (base.BadName("x"), BadCall, 400),
-        (base.BadAmount("x"), BadCall, 400),
-        (base.StoreUnavailable("x"), RelayError, 503),
+        (refusals.NotFound("x"), Refused, 404),
+        (refusals.Ambiguous("x"), Refused, 409),
+        (refusals.NameTaken("x"), Refused, 409),
+        (refusals.BadName("x"), BadCall, 400),
+        (refusals.BadAmount("x"), BadCall, 400),
+        (refusals.StoreUnavailable("x"), RelayError, 503),
     ],
 )
 def test_what_the_store_refuses_is_said_in_its_words(
-    exc: base.StoreError, kind: type[RelayError], status: int
+    exc: refusals.StoreError, kind: type[RelayError], status: int
 ) -> None:
     error = refusal(exc)
     assert (type(error), error.status, error.message) == (kind, status, "x")

@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from tests.support.admin_office import STRANGER, UPSTREAMS, Asking, Office
+from tests.support.logged import lines
 
 
 def names(asking: Asking, field: str = "upstreams") -> list[str]:
@@ -64,9 +65,9 @@ def test_what_an_operator_does_is_logged(office: Office, caplog: pytest.LogCaptu
         office.ask(f"{UPSTREAMS}/openai/2/disable", "POST")
         office.ask(token="guess-me-not")
         office.ask()
-    assert caplog.messages == [
-        f"admin: disable openai/2, asked by config from {STRANGER}",
-        f"admin: a wrong token from {STRANGER}",
+    assert lines(caplog) == [
+        f"info admin: disable openai/2 request=req_1 by=config address={STRANGER}",
+        f"warning admin: a wrong token request=req_1 address={STRANGER}",
     ]
 
 

@@ -8,9 +8,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from relayd.web.credentials import credential
 
 
-def found(query: str = "", /, **headers: str) -> str:
+def found(query: str = "", path: str = "/v1beta/models", /, **headers: str) -> str:
     pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
-    return credential(CIMultiDictProxy(CIMultiDict(pairs)), query)
+    return credential(CIMultiDictProxy(CIMultiDict(pairs)), path, query)
 
 
 @pytest.mark.parametrize("written", ["Bearer k", "bearer k", "BEARER   k  ", "bEaReR k"])
@@ -47,6 +47,12 @@ def test_the_order_of_places_is_fixed() -> None:
 )
 def test_the_query_is_the_last_place(query: str, key: str) -> None:
     assert found(query) == key
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files", "/api/usage/token", "/"])
+def test_a_key_in_the_query_is_none_where_gemini_has_no_path(path: str) -> None:
+    assert found("key=k", path) == ""
+    assert found("key=k", path, x_goog_api_key="other") == "other"
 
 
 def test_empty_values_do_not_win() -> None:

@@ -1,5 +1,5 @@
 """What models take: rows over rows, by pattern. The rows that are shipped are tested where they are
-read: tests/config/test_config_capabilities.py."""
+read: tests/config/test_capabilities.py."""
 
 from __future__ import annotations
 

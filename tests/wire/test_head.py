@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from relayd.errors import BadCall
-from relayd.wire.head import Head, checked_model, checked_stream, outgoing, read_object
+from relayd.wire.head import (
+    Head,
+    checked_model,
+    checked_stream,
+    outgoing,
+    read_object,
+    without_key,
+)
 from relayd.wire.paths import Target
 
 
@@ -81,3 +88,18 @@ def test_a_body_of_countless_arrays_is_refused_before_it_is_parsed() -> None:
         read_object(b'{"a":[' + b"[]," * 600_000 + b"[]]}")
     assert caught.value.status == 413
     assert read_object(b'{"a":"' + b"x" * 2**21 + b'"}')["a"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("gpt-5", "gpt-5"),
+        ("task-of-some-length-and-more", "task-of-some-length-and-more"),
+        ("sk-short", "sk-short"),
+        ("sk-relayd-0123456789abcdefghij", "sk-***"),
+        ("openai/sk-proj-0123456789_abcdefghij", "openai/sk-***"),
+        ("rat-0123456789abcdefghij", "rat-***"),
+    ],
+)
+def test_a_key_in_the_place_of_a_model_is_not_written_down(asked: str, shown: str) -> None:
+    assert without_key(asked) == shown

@@ -75,20 +75,20 @@ def test_limits_and_retry_advice_come_down_but_no_account_names() -> None:
     ]
     kind = (b"content-type", b"application/json")
     called = (b"content-disposition", b"attachment; filename=speech.mp3")
-    assert headers.for_client([*stays, *passes, kind, called], "chat") == [*passes, kind, called]
-    assert headers.for_client([*passes, kind], "chat", stream=True) == passes
+    assert headers.for_client([*stays, *passes, kind, called]) == [*passes, kind, called]
+    assert headers.for_client([*passes, kind], stream=True) == passes
 
 
 @pytest.mark.parametrize("kinds", [[], [b"text/html"], [b"image/svg+xml"], [JSON, b"text/html"]])
 def test_what_an_upstream_sends_is_no_page_of_ours(kinds: list[bytes]) -> None:
-    kept = headers.for_client([(b"content-type", kind) for kind in kinds], "chat")
+    kept = headers.for_client([(b"content-type", kind) for kind in kinds])
     assert (b"x-content-type-options", b"nosniff") in kept
     assert (b"content-security-policy", b"sandbox; default-src 'none'") in kept
 
 
 def test_json_needs_no_such_word() -> None:
     kind = (b"content-type", JSON)
-    assert headers.for_client([kind], "chat") == [kind]
+    assert headers.for_client([kind]) == [kind]
 
 
 def test_the_upstreams_request_id_is_found() -> None:
@@ -115,7 +115,7 @@ def test_of_a_translated_call_only_what_all_formats_understand_goes_up(name: For
 def test_of_a_translated_reply_only_the_advice_to_come_again_comes_down() -> None:
     advice = [(b"retry-after", b"3"), (b"retry-after-ms", b"3000"), (b"x-should-retry", b"false")]
     own = [(b"content-type", b"text/event-stream"), (b"x-ratelimit-limit-requests", b"1")]
-    assert headers.for_client([*own, *advice], "chat", translated=True) == advice
+    assert headers.for_client([*own, *advice], translated=True) == advice
 
 
 def test_of_what_is_passed_on_unread_the_same_never_goes_up() -> None:

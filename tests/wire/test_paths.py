@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from relayd.wire.paths import TAILS, Listing, Session, Target, format_of_path, locate, without_key
+from relayd.wire.paths import (
+    TAILS,
+    Listing,
+    Session,
+    Target,
+    format_of_path,
+    is_gemini_path,
+    locate,
+    without_key,
+)
 
 
 @pytest.mark.parametrize("tail", TAILS)
@@ -207,3 +216,28 @@ def test_endpoints_with_optional_fields_have_defaults(path: str, verb: str, defa
 
     assert isinstance(target, Target)
     assert (target.verb, target.defaults) == (verb, defaults)
+
+
+@pytest.mark.parametrize(
+    ("path", "googles"),
+    [
+        ("/v1beta/models/m:generateContent", True),
+        ("/v1/models/m:streamGenerateContent", True),
+        ("/v1/models", True),
+        ("/models/m", True),
+        ("/v1alpha/operations/o", True),
+        ("/api/v1beta/cachedContents", True),
+        ("/upload/v1beta/files", True),
+        ("/upload/v1/files", False),
+        ("/v1beta/openai/chat/completions", False),
+        ("/v1/publishers/google/models/m:generateContent", True),
+        ("/v1/chat/completions", False),
+        ("/v1/realtime", False),
+        ("/v1/files/models", False),
+        ("/api/usage/token", False),
+        ("/", False),
+        ("", False),
+    ],
+)
+def test_which_paths_are_googles(path: str, googles: bool) -> None:
+    assert is_gemini_path(path) is googles

@@ -263,3 +263,11 @@ def test_the_repr_says_where_it_is(data: bytes, state: str) -> None:
     frames = server()
     frames.feed(data)
     assert state in repr(frames)
+
+
+@given(st.binary(max_size=200), st.integers(1, 7))
+def test_a_clients_text_is_kept_unmasked_wherever_it_is_cut(text: bytes, step: int) -> None:
+    frames = Frames(masked=True, largest=1000, keeps=True)
+    data = frame(1, text, mask=MASK, final=False) + frame(0, text, mask=b"\x09\x08\x07\x06")
+    ended = [one for at in range(0, len(data), step) for one in frames.feed(data[at : at + step])]
+    assert [one.text for one in ended] == [text + text]

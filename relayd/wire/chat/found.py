@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from relayd.wire import media
+from relayd.wire.alike import Plain
 from relayd.wire.chat import details
 from relayd.wire.chat.details import Details
-from relayd.wire.events import Failure, Logprob, Reason, Rest
+from relayd.wire.events import Delta, Failure, Logprob, Reason, Rest
 from relayd.wire.facts import error_text, objects, section, text
 from relayd.wire.parts import (
     Audio,
@@ -24,6 +25,8 @@ from relayd.wire.parts import (
     Extras,
     Image,
     Part,
+    Reasoning,
+    Text,
     ToolCall,
 )
 
@@ -41,6 +44,16 @@ REASONS: Final[Mapping[str, Reason]] = {
 CODES: Final = frozenset(
     {"rate_limit_exceeded", "insufficient_quota", "context_length_exceeded", "server_error"}
 )
+_ROLE: Final = "role"
+_TEXT: Final = "content"
+_CALLS: Final = "tool_calls"
+_FRAGMENT: Final = frozenset({"index", "id", "type", "function"})
+_FUNCTION: Final = frozenset({"name", "arguments"})
+# The members that say more of what is open, by its kind, as they are written.
+_KEYS: Final[Mapping[tuple[type[Part] | None, str], bytes]] = {
+    (Text, _TEXT): b'"content":',
+    **{(Reasoning, name): b'"%b":' % name.encode() for name in details.FIELDS},
+}
 LEGACY: Final = -1  # the index of `function_call`, of which there is one at most
 
 
@@ -128,6 +141,42 @@ class Choice:
         if self.called and reason == "stop":
             return "tool_calls"
         return "stop" if reason == "tool_calls" and not self.called else reason
+
+
+def plain(value: Document, choices: Mapping[int, Choice]) -> Plain | None:
+    """What a chunk says that only goes on with what is open, as nearly all do; None for any
+    other."""
+    try:
+        [each] = value["choices"]
+        choice, delta = choices[each["index"]], each["delta"]
+        if choice.kind is None:
+            name, key = _CALLS, b'"arguments":'
+            block, said = _argued(choice, delta[name])
+        else:
+            name = _TEXT if choice.kind is Text else choice.field
+            block, said, key = choice.block, delta[name], _KEYS[choice.kind, name]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if len(delta) > 1 and any(delta[other] for other in delta.keys() - {_ROLE, name}):
+        return None
+    if said.__class__ is not str or not said or choice.logprobs or "error" in value:
+        return None
+    if each.get("finish_reason") or each.get("logprobs") or value.get("usage"):
+        return None
+    return Plain(Delta(block, said), key)
+
+
+def _argued(choice: Choice, calls: Any) -> tuple[int, object]:
+    """The block of the one call that goes on, and what it says. Raises KeyError, TypeError or
+    ValueError where there is more to it."""
+    [fragment] = calls
+    index, function = fragment["index"], section(fragment["function"])
+    call = choice.calls[index]
+    known = fragment.keys() <= _FRAGMENT and function.keys() <= _FUNCTION
+    named = fragment.get("id") or function.get("name") or call.custom or call.block < 0
+    if named or not known or index.__class__ is not int or index != choice.last:
+        raise ValueError
+    return call.block, function["arguments"]
 
 
 def failure(error: object) -> Failure:

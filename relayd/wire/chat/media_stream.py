@@ -14,8 +14,8 @@ import orjson
 
 from relayd.errors import RelayError
 from relayd.model import Usage
-from relayd.wire import consumed, sse
-from relayd.wire.chat import made, reply
+from relayd.wire import consumed, sse, wording
+from relayd.wire.chat import made
 from relayd.wire.facts import objects, parsed, text
 from relayd.wire.head import Head
 from relayd.wire.passthrough import Passthrough
@@ -54,7 +54,7 @@ class MediaStream(Passthrough):
         return self.needles
 
     def _worded(self, exc: RelayError, request_id: str) -> bytes:
-        body = {"error": reply.error_object(exc), "request_id": request_id}
+        body = {"error": wording.error_object(exc), "request_id": request_id}
         return b"data: " + orjson.dumps(body) + b"\n\n"
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from relayd.wire.alike import Alike
+from relayd.wire.alike import Plain
 from relayd.wire.blocks import Blocks
 from relayd.wire.chat import details, found, reply
 from relayd.wire.chat.details import Details
@@ -38,7 +38,6 @@ _OPENING: Final = frozenset(
     {"id", "model", "created", "choices", "usage", "object", "service_tier", "obfuscation"}
 )
 _CHOICE: Final = frozenset({"index", "message", "delta", "finish_reason", "logprobs"})
-_PLAIN: Final = frozenset({"role", "content"})
 _MESSAGE: Final = frozenset(
     {
         "role",
@@ -59,10 +58,10 @@ _MESSAGE: Final = frozenset(
 class ChatReader:
     """Reads one chat reply."""
 
-    __slots__ = ("_alike", "_blocks", "_choices", "_done", "_kept", "_late", "_started", "_whole")
+    __slots__ = ("_blocks", "_choices", "_done", "_kept", "_late", "_started", "_whole", "plain")
 
     def __init__(self) -> None:
-        self._alike = Alike(b'"content":')
+        self.plain: Plain | None = None
         self._blocks = Blocks()
         self._choices: dict[int, Choice] = {}
         self._started = False
@@ -76,37 +75,17 @@ class ChatReader:
 
     def read(self, name: bytes, data: bytes) -> Events:
         """The events of one chunk."""
-        more = self._alike.said(data)
-        if more:
-            return [Delta(self._alike.block, more)]
-        value = parsed(data)
-        said = self._plain(value) if value is not None and not self._blocks.failed else None
-        if said is not None:
-            self._alike.learn(data, said.text, said.block)
-            return [said]
-        self._alike.forget()
+        value, self.plain = parsed(data), None
+        if value is not None and not (self._done or self._blocks.failed):
+            self.plain = found.plain(value, self._choices)
+            if self.plain is not None:
+                return [self.plain.said]
         if value is None:
             if data.strip() == b"[DONE]" and self._started:
                 self._finish()
         elif not self._done and not self._blocks.failed:
             self._chunk(value)
         return self._blocks.take()
-
-    def _plain(self, value: Document) -> Delta | None:
-        """A chunk that only goes on with the open text, as nearly all do; None for any other."""
-        try:
-            [each] = value["choices"]
-            choice, delta = self._choices[each["index"]], each["delta"]
-            said = delta["content"]
-        except (KeyError, TypeError, ValueError):
-            return None
-        if len(delta) > 1 and any(delta[name] for name in delta.keys() - _PLAIN):
-            return None
-        if said.__class__ is not str or not said or choice.kind is not Text:
-            return None  # nor is anything open once the reply has ended
-        if each.get("finish_reason") or each.get("logprobs") or value.get("usage"):
-            return None
-        return None if "error" in value or choice.logprobs else Delta(choice.block, said)
 
     def whole(self, document: Document) -> Events:
         """The events of a whole reply."""

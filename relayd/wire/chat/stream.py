@@ -16,7 +16,7 @@ import orjson
 
 from relayd.errors import RelayError
 from relayd.model import Usage
-from relayd.wire import sse
+from relayd.wire import sse, wording
 from relayd.wire.chat import media_stream, reply
 from relayd.wire.facts import objects, parsed
 from relayd.wire.head import Head
@@ -66,7 +66,7 @@ class ChatPassthrough(Passthrough):
         return sum(string_bytes(choice.get("delta")) for choice in objects(value.get("choices")))
 
     def _worded(self, exc: RelayError, request_id: str) -> bytes:
-        body = {"error": reply.error_object(exc), "request_id": request_id}
+        body = {"error": wording.error_object(exc), "request_id": request_id}
         return b"data: " + orjson.dumps(body) + b"\n\n"
 
 

@@ -15,8 +15,8 @@ import orjson
 
 from relayd.errors import RelayError
 from relayd.model import Usage
-from relayd.wire import ids
-from relayd.wire.chat import details, reply, told
+from relayd.wire import ids, wording
+from relayd.wire.chat import details, told
 from relayd.wire.chat.told import Told, usage_document
 from relayd.wire.events import (
     Break,
@@ -134,6 +134,14 @@ class ChatWriter:
             return self._delta(events[0])  # as nearly always
         return b"".join([self._event(event) for event in events])
 
+    def say(self, block: int, text: str) -> bytes:
+        """One more piece of an open text."""
+        said = self._blocks.get(block)
+        if said is None or said.part.__class__ is not Text:
+            return self._delta(Delta(block, text))
+        said.length += len(text)
+        return said.before + orjson.dumps(text) + said.behind
+
     def _event(self, event: Event) -> bytes:
         match event:
             case Delta():
@@ -159,7 +167,7 @@ class ChatWriter:
 
     def error(self, exc: RelayError) -> bytes:
         """The bytes that tell of a failure in the middle."""
-        body = {"error": reply.error_object(exc), "request_id": self._coming.request_id}
+        body = {"error": wording.error_object(exc), "request_id": self._coming.request_id}
         return b"data: " + orjson.dumps(body) + b"\n\n"
 
     def _end(self, event: End) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from relayd.wire.alike import Plain
 from relayd.wire.blocks import Blocks
 from relayd.wire.events import (
     MOST_CHOICES,
@@ -24,7 +25,6 @@ from relayd.wire.events import (
 )
 from relayd.wire.facts import error_text, objects, parsed, section, text
 from relayd.wire.gemini import reply
-from relayd.wire.gemini.alike import Alike
 from relayd.wire.gemini.grounding import Said
 from relayd.wire.gemini.pieces import logprobs_of, whole
 from relayd.wire.gemini.reasons import FAULTS, REASONS
@@ -40,6 +40,7 @@ from relayd.wire.parts import (
 from relayd.wire.passthrough import merge_counts
 
 COUNTED_EVERY: Final = 128  # chunks: nearly all have counts, and reading them takes time
+_TEXT: Final = b'"text":'
 _REPLY: Final = frozenset(
     {"candidates", "usageMetadata", "modelVersion", "responseId", "promptFeedback"}
 )
@@ -86,7 +87,6 @@ class GeminiReader:
     """Reads one Gemini reply."""
 
     __slots__ = (
-        "_alike",
         "_blocks",
         "_choices",
         "_chunks",
@@ -95,17 +95,20 @@ class GeminiReader:
         "_feedback",
         "_first",
         "_last",
+        "_raw",
         "_started",
+        "plain",
     )
 
     def __init__(self) -> None:
-        self._alike = Alike()
+        self.plain: Plain | None = None
         self._blocks = Blocks()
         self._choices: dict[int, _Choice] = {}
         self._counts: dict[str, Any] = {}
         self._feedback: Document = {}
         self._first: _Choice | None = None
         self._last: Document = {}  # counts that are not in `_counts` yet
+        self._raw = b""  # the same, not read yet
         self._chunks = 0
         self._started = self._ended = False
 
@@ -114,13 +117,7 @@ class GeminiReader:
 
     def read(self, name: bytes, data: bytes) -> Events:
         """The events of one chunk."""
-        alike, choice = self._alike, self._first
-        more = alike.said(data)
-        if more and choice is not None:
-            choice.said.add(more)
-            self._chunks += 1
-            delta = Delta(choice.open, more)
-            return [delta] if self._chunks % COUNTED_EVERY else [delta, *self._counted()]
+        self.plain = None
         if self._ended or self._blocks.failed:
             return []
         self._catch_up()
@@ -128,9 +125,8 @@ class GeminiReader:
         if value is not None:
             said = self._more(value)
             if said is not None:
-                alike.learn(data, said.text)
+                self.plain = Plain(said, _TEXT, self._heard)
                 return [said]
-            alike.forget()
             self._chunk(value)
         elif data.strip() == b"[DONE]":  # not Google's, but there are hosts that end so
             return self.end()
@@ -149,7 +145,6 @@ class GeminiReader:
             return self._blocks.take()
         self._ended = True
         self._catch_up()
-        self._alike.forget()
         for index, choice in self._choices.items():
             self._close(index, choice)
         self._count()
@@ -199,14 +194,21 @@ class GeminiReader:
         self._last = usage
         return True
 
-    def _counted(self) -> Events:
+    def _heard(self, said: str, counts: bytes) -> Events | None:
+        """A chunk that nobody had to read; now and then its counts are told."""
+        assert self._first is not None
+        self._first.said.add(said)
+        self._raw = counts or self._raw
+        self._chunks += 1
+        if self._chunks % COUNTED_EVERY:
+            return None
         self._catch_up()
         self._count()
         return self._blocks.take()
 
     def _catch_up(self) -> None:
-        """Read the counts of the chunks that were only cut."""
-        raw, self._alike.usage = self._alike.usage, b""
+        """Read the counts of the last chunk that nobody had to read."""
+        raw, self._raw = self._raw, b""
         if raw:
             self._last = parsed(raw) or self._last
 

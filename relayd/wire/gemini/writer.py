@@ -50,6 +50,7 @@ REASONS: Final[dict[Reason, str]] = {
     "pause": "STOP",
 }
 MALFORMED: Final = "MALFORMED_FUNCTION_CALL"
+_NEXT: Final = b"\n,\r\n"  # between two elements of an array
 _NOT_JSON: Final = "The arguments of a function call are no JSON object."
 
 
@@ -99,9 +100,9 @@ class GeminiWriter:
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case Delta() if event.block == self._fast:
-                return self._framed(self._before + orjson.dumps(event.text) + self._after)
-            case Delta() | Break() | Seal() | Close():
+            case Delta():
+                return self.say(event.block, event.text)
+            case Break() | Seal() | Close():
                 return self._of_block(event)
             case Open():
                 self._choice_of[event.block] = event.choice
@@ -118,6 +119,12 @@ class GeminiWriter:
                 return self.error(RelayError(event.message, status=event.status, code=event.code))
         return b""
 
+    def say(self, block: int, text: str) -> bytes:
+        """One more piece of an open text."""
+        if block == self._fast:
+            return self._before + orjson.dumps(text) + self._after
+        return self._of_block(Delta(block, text))
+
     def error(self, exc: RelayError) -> bytes:
         """The bytes that tell of a failure in the middle."""
         if self._closed:
@@ -129,7 +136,7 @@ class GeminiWriter:
     def _framed(self, chunk: bytes) -> bytes:
         out = self._lead + chunk + self._tail
         if self._coming.array:
-            self._lead = b"\n,\r\n"
+            self._lead = _NEXT
         return out
 
     def _start(self, event: Start) -> None:
@@ -160,9 +167,7 @@ class GeminiWriter:
         """An event of the block whose turn it is."""
         match event:
             case Open():
-                out = self._told(index, answer.open(event.block, event.part))
-                self._surround(index, answer)
-                return out
+                return self._told(index, answer.open(event.block, event.part))
             case Delta():
                 return self._said(index, answer, event.text)
             case Break() if answer.spoke:
@@ -179,16 +184,18 @@ class GeminiWriter:
         answer.say(text)
         if not answer.grows:
             return b""
-        if len(self._answers) == 1:
-            self._fast = answer.current
         self._surround(index, answer)
-        return self._framed(self._before + orjson.dumps(text) + self._after)
+        out = self._before + orjson.dumps(text) + self._after
+        if len(self._answers) == 1 and (self._lead is _NEXT or not self._coming.array):
+            self._fast = answer.current
+        self._lead = _NEXT if self._coming.array else self._lead
+        return out
 
     def _surround(self, index: int, answer: Answer) -> None:
-        """Render what stands around each piece of the open text."""
-        if answer.grows:
-            part = {"text": "\0"} | ({"thought": True} if answer.thinks else {})
-            self._before, _, self._after = orjson.dumps(self._chunk(index, [part])).partition(_HOLE)
+        """Render what stands around a piece of the open text."""
+        part = {"text": "\0"} | ({"thought": True} if answer.thinks else {})
+        before, _, after = orjson.dumps(self._chunk(index, [part])).partition(_HOLE)
+        self._before, self._after = self._lead + before, after + self._tail
 
     def _close(self, index: int, answer: Answer) -> bytes:
         self._fast = -1

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from relayd.wire import checked
-from relayd.wire.alike import Alike
+from relayd.wire.alike import Plain
 from relayd.wire.blocks import MOST_BLOCKS, Blocks
 from relayd.wire.events import (
     Cite,
@@ -76,6 +76,14 @@ _MESSAGE: Final = frozenset(
 )
 # What a message says only at its end, and no other format has.
 _LAST: Final = ("stop_details", "container")
+# What says more of a block, by its part; and as it is written.
+_MEMBERS: Final[Mapping[type[Part], str]] = {
+    Text: "text",
+    Reasoning: "thinking",
+    ToolCall: "partial_json",
+}
+_KEYS: Final = {name: b'"%b":' % name.encode() for name in _MEMBERS.values()}
+_NOTHING: Final = (-1, "")
 LARGEST_INPUT: Final = 16 * 1024 * 1024  # characters of a hosted tool's input
 
 
@@ -83,7 +91,6 @@ class MessagesReader:
     """Reads one Messages reply."""
 
     __slots__ = (
-        "_alike",
         "_block_of",
         "_blocks",
         "_called",
@@ -96,14 +103,15 @@ class MessagesReader:
         "_started",
         "_stopped",
         "_texts",
+        "plain",
     )
 
     def __init__(self) -> None:
-        self._alike = Alike(b'"text":')
+        self.plain: Plain | None = None
         self._blocks = Blocks()
         self._block_of: dict[int, int] = {}  # by index, as all of these
         self._parts: dict[int, Part] = {}
-        self._texts: dict[int, int] = {}  # the blocks of open texts
+        self._texts: dict[int, tuple[int, str]] = {}  # what grows: its block and member
         self._inputs: dict[int, list[str]] = {}  # of tools, for when their blocks end
         self._size = 0  # of those of hosted tools
         self._counts: dict[str, Any] = {}  # of the start and the end together
@@ -116,25 +124,30 @@ class MessagesReader:
 
     def read(self, name: bytes, data: bytes) -> Events:
         """The events of one event."""
-        more = self._alike.said(data)
-        if more:
-            return [Delta(self._alike.block, more)]
-        value = parsed(data)
+        value, self.plain = parsed(data), None
         if value is None or self._stopped or self._blocks.failed:
             return []
         kind = value.get("type")
         if kind == "content_block_delta":
-            # Nearly all events are text of an open block: they take the short way.
-            index, delta = value.get("index"), value.get("delta")
-            if delta.__class__ is dict and index.__class__ is int:
-                said = delta.get("text")
-                if said and said.__class__ is str and index in self._texts:
-                    self._alike.learn(data, said, self._texts[index])
-                    return [Delta(self._texts[index], said)]
-        self._alike.forget()
+            self.plain = self._more(value.get("index"), value.get("delta"))
+            if self.plain is not None:
+                return [self.plain.said]
         if checked.is_shallow(value):  # what is nested deeper is no event of this format
             self._event(text(kind) or name.decode(errors="replace"), value)
         return self._blocks.take()
+
+    def _more(self, index: object, delta: object) -> Plain | None:
+        """What an event says that only goes on with an open block, as nearly all do; None for any
+        other."""
+        if delta.__class__ is not dict or index.__class__ is not int:
+            return None
+        block, key = self._texts.get(index, _NOTHING)
+        said = delta.get(key)
+        if not said or said.__class__ is not str or "signature" in delta:
+            return None
+        if index in self._inputs:  # the first piece of an input that was said to be another
+            return None
+        return Plain(Delta(block, said), _KEYS[key])
 
     def whole(self, document: Document) -> Events:
         """The events of a whole reply: as if it had been streamed, in large pieces."""
@@ -225,8 +238,7 @@ class MessagesReader:
         if isinstance(part, Opaque):
             return  # told whole, when it is
         self._block_of[index] = number = self._blocks.open(part)
-        if isinstance(part, Text):
-            self._texts[index] = number
+        self._texts[index] = number, _MEMBERS[type(part)]
         self._called = self._called or isinstance(part, ToolCall)
         self._blocks.text(number, text(block.get("text")) or text(block.get("thinking")))
         if isinstance(part, ToolCall) and block.get("input"):

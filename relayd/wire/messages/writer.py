@@ -116,15 +116,21 @@ class MessagesWriter:
             return self._event(events[0])
         return b"".join([self._event(event) for event in events])
 
+    def say(self, block: int, text: str) -> bytes:
+        """One more piece of an open text."""
+        if block == self._current and self._before and not self._gap:
+            return self._before + orjson.dumps(text) + b"}}\n\n"
+        return self._of_block(Delta(block, text))
+
     def error(self, exc: RelayError) -> bytes:
         """The bytes that tell of a failure in the middle."""
         return _framed("error", reply.error_object(exc, self._coming.request_id))
 
     def _event(self, event: Event) -> bytes:
         match event:
-            case Delta() if event.block == self._current and self._before and not self._gap:
-                return self._before + orjson.dumps(event.text) + b"}}\n\n"
-            case Delta() | Break() | Cite() | Seal() | Close():
+            case Delta():
+                return self.say(event.block, event.text)
+            case Break() | Cite() | Seal() | Close():
                 return self._of_block(event)
             case Open():
                 return self._open(event)

@@ -43,6 +43,8 @@ class Tally:
 
     __slots__ = ("_held", "_images", "_reader", "_size", "undrawn")
 
+    plain = None  # it wants to see each event
+
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._held: Events | None = []
@@ -95,6 +97,8 @@ class PicturesReader:
     """Reads one reply. Owns the counts of the pictures that came."""
 
     __slots__ = ("_blocks", "_drawn", "_ended", "_started", "_usages")
+
+    plain = None  # no picture is like another
 
     def __init__(self) -> None:
         self._blocks = Blocks()

@@ -16,6 +16,7 @@ from relayd.errors import RelayError
 from relayd.model import Usage
 from relayd.wire import media
 from relayd.wire.events import (
+    Delta,
     End,
     Event,
     Events,
@@ -48,6 +49,10 @@ class PicturesWriter:
     def write(self, events: Events) -> bytes:
         """The bytes of these events."""
         return b"".join([self._event(event) for event in events])
+
+    def say(self, block: int, text: str) -> bytes:
+        """One more piece of an open text."""
+        return self._event(Delta(block, text))
 
     def _event(self, event: Event) -> bytes:
         match event:

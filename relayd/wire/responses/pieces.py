@@ -48,6 +48,10 @@ class Growing:
         self.said = self.cited = 0
         self.closed = False
 
+    def heard(self, said: str, counts: bytes) -> None:
+        """More of it was said, in an event that nobody had to read."""
+        self.said += len(said)
+
     def __repr__(self) -> str:
         return f"<Growing block={self.block} said={self.said} closed={self.closed}>"
 

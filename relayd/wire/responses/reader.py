@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from relayd.wire.alike import Plain
 from relayd.wire.blocks import MOST_BLOCKS, Blocks
 from relayd.wire.events import Break, Cite, Counted, Delta, End, Events, Finish, Reason
 from relayd.wire.facts import objects, parsed, section, text
@@ -37,6 +38,7 @@ REASONS: Final[Mapping[str, Reason]] = {
 }
 _BROKEN: Final = frozenset({"failed", "cancelled"})
 _UNFINISHED: Final = ("queued", "in_progress")  # a host that answers in the background
+_DELTA: Final = b'"delta":'
 _CALLS: Final = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
@@ -52,9 +54,11 @@ class ResponsesReader:
         "_latest",
         "_started",
         "_texts",
+        "plain",
     )
 
     def __init__(self) -> None:
+        self.plain: Plain | None = None
         self._blocks = Blocks()
         self._items: dict[int, Entry] = {}  # by output_index
         self._texts: dict[tuple[int, int], Growing] = {}  # open ones, by both indexes
@@ -66,7 +70,7 @@ class ResponsesReader:
 
     def read(self, name: bytes, data: bytes) -> Events:
         """The events of one event."""
-        value = parsed(data)
+        value, self.plain = parsed(data), None
         if value is not None and not self._ended and not self._blocks.failed:
             kind = value.get("type")
             if kind == "response.output_text.delta" and not value.get("logprobs"):
@@ -76,7 +80,9 @@ class ResponsesReader:
                     said = value.get("delta")
                     if grown is not None and said and said.__class__ is str:
                         grown.said += len(said)
-                        return [Delta(grown.block, said)]
+                        event = Delta(grown.block, said)
+                        self.plain = Plain(event, _DELTA, grown.heard)
+                        return [event]
             if kind.__class__ is not str or not kind:
                 kind = value["type"] = name.decode(errors="replace")
             self._event(kind, value)
@@ -233,9 +239,7 @@ class ResponsesReader:
     def _call_delta(self, value: Document) -> None:
         entry = self._entry(value)
         if entry.call is not None and not entry.done:
-            said = text(value.get("delta"))
-            entry.call.said += len(said)
-            self._blocks.text(entry.call.block, said)
+            self._go_on(entry.call, text(value.get("delta")))
 
     def _call_done(self, value: Document) -> None:
         entry = self._entry(value)
@@ -336,8 +340,13 @@ class ResponsesReader:
         if grown is not None and full:
             self._more(grown, full)
         elif grown is not None:
-            grown.said += len(said)
-            self._blocks.text(grown.block, said)
+            self._go_on(grown, said)
+
+    def _go_on(self, grown: Growing, said: str) -> None:
+        grown.said += len(said)
+        self._blocks.text(grown.block, said)
+        if said:
+            self.plain = Plain(Delta(grown.block, said), _DELTA, grown.heard)
 
     def _finish_thinking(self, entry: Entry, item: Document) -> None:
         for name in ("summary", "content"):

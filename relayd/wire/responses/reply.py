@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import orjson
-
-from relayd.errors import BadStatus, RelayError
 from relayd.model import Operation, Usage
 from relayd.wire.facts import (
     added,
@@ -22,17 +19,7 @@ from relayd.wire.facts import (
     tokens,
     uncached,
 )
-from relayd.wire.head import NOT_JSON, ErrorReply, ReplyFacts
-
-# HTTP status -> OpenAI's error type; other 4xx are invalid requests, other 5xx server errors.
-ERROR_TYPES = {
-    402: "insufficient_quota",
-    408: "timeout",
-    409: "conflict",
-    429: "rate_limit_error",
-    503: "service_unavailable_error",
-    504: "timeout",
-}
+from relayd.wire.head import NOT_JSON, ReplyFacts
 
 
 def usage_of(response: dict[str, Any]) -> Usage | None:
@@ -72,23 +59,6 @@ def reply_usage(body: bytes, operation: Operation) -> ReplyFacts:
 def tail_usage(tail: bytes) -> Usage | None:
     """Usage from the end of a reply that was too large to hold whole."""
     return usage_of({"usage": last_object(tail, "usage")})
-
-
-def status_of(exc: RelayError) -> int:
-    """The status for OpenAI's clients, who know no 529."""
-    overloaded = exc.status == 529 or (isinstance(exc, BadStatus) and exc.upstream_status == 529)
-    return 503 if overloaded else exc.status
-
-
-def error(exc: RelayError, request_id: str) -> ErrorReply:
-    """`exc` in OpenAI's words."""
-    status = status_of(exc)
-    usual = "server_error" if status >= 500 else "invalid_request_error"
-    kind = (
-        "insufficient_quota" if exc.code == "insufficient_quota" else ERROR_TYPES.get(status, usual)
-    )
-    body = {"message": exc.message, "type": kind, "param": exc.param, "code": exc.code}
-    return ErrorReply(status, orjson.dumps({"error": body, "request_id": request_id}))
 
 
 class _Written(NamedTuple):

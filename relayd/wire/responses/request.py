@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from relayd.wire.head import (
-    Head,
-    checked_model,
-    checked_stream,
-    estimated_input,
-    largest_count,
-    read_object,
-)
+from relayd.wire.head import Head, read_text_head
 from relayd.wire.paths import Target
 
 
 def read_head(body: bytes, target: Target) -> Head:
     """What routing must know of this request; BadCall when the body is no request."""
-    value = read_object(body)
-    model = checked_model(value.get("model"))
-    stream = target.operation == "generate" and checked_stream(value.get("stream"))
-    size = estimated_input(body)
-    head = Head(target, model, stream, body, input_estimate=size, request=value)
-    head.max_output = largest_count(value, "max_output_tokens")
-    return head
+    return read_text_head(body, target, "max_output_tokens")

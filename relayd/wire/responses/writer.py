@@ -83,6 +83,13 @@ class ResponsesWriter:
         """The bytes of these events."""
         return b"".join([self._event(event) for event in events])
 
+    def say(self, block: int, text: str) -> bytes:
+        """One more piece of an open text."""
+        open_block = self._block
+        if block == open_block.number and open_block.before:
+            return open_block.say(text)
+        return self._of_block(Delta(block, text))
+
     def error(self, exc: RelayError) -> bytes:
         """The bytes that tell of a failure in the middle: the response has failed, with all that
         it had said."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from relayd.wire.alike import Plain
 from relayd.wire.chat import found
 from relayd.wire.chat.found import Call, Choice
-from relayd.wire.events import Failure, Logprob, Reason
+from relayd.wire.events import Delta, Failure, Logprob, Reason
 from relayd.wire.parts import Audio, Citation, Extra, Image, Text
 
 
@@ -106,3 +109,45 @@ def test_they_tell_their_state() -> None:
     choice.kind = Text
     assert "open=Text" in repr(choice)
     assert repr(Call("c", custom=False, legacy=False)) == "<Call '' block=-1>"
+
+
+def call(index: object, **function: object) -> dict[str, Any]:
+    delta = {"tool_calls": [{"index": index, "function": function}]}
+    return {"choices": [{"index": 0, "delta": delta}]}
+
+
+def calling() -> Choice:
+    """An answer with two calls under way, of which the second went on last."""
+    choice = Choice(0)
+    for index, name in enumerate("fg"):
+        choice.calls[index] = known = Call("c", custom=False, legacy=False)
+        known.name, known.block = name, 5 + index
+    choice.last = 1
+    return choice
+
+
+def test_a_call_that_goes_on_is_plain() -> None:
+    more = found.plain(call(1, arguments='{"a'), {0: calling()})
+    assert more == Plain(Delta(6, '{"a'), b'"arguments":')
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        call(0, arguments="x"),  # another one than the last
+        call(True, arguments="x"),
+        call(1, arguments="x", name="g"),
+        call(1, arguments="x", more="y"),
+        call(1, arguments=""),
+        call(1, arguments={"a": 1}),
+        call(1),
+        call(7, arguments="x"),
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 1, "function": "x"}]}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": "x"}}]},
+        {"choices": [{"index": 0, "delta": {"content": "x"}}]},
+        {"choices": [{"index": 0, "delta": "x"}]},
+        {"choices": "x"},
+    ],
+)
+def test_a_call_of_which_more_is_said_is_not(value: dict[str, Any]) -> None:
+    assert found.plain(value, {0: calling()}) is None

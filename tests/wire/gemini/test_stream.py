@@ -5,9 +5,11 @@ from __future__ import annotations
 import orjson
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from relayd.errors import BrokenStream
 from relayd.model import Usage
+from relayd.wire.alike import Alike, Plain
 from relayd.wire.gemini.stream import GeminiArray, GeminiPassthrough
 from tests.wire.cuts import cut, every_way, observer, places, run
 
@@ -169,3 +171,58 @@ def test_both_kinds_estimate_the_same_output(cuts: list[int]) -> None:
     run(other, cut(array(some), cuts))
     assert other.estimate_output() == 30
     assert 25 <= one.estimate_output() <= 40
+
+
+def counted(said: str, out: int, **more: object) -> bytes:
+    """As Google writes it."""
+    return events([element(said, promptTokenCount=5, candidatesTokenCount=out) | more])
+
+
+class Deaf(Alike):
+    """One that learns nothing."""
+
+    def learn(self, event: bytes, plain: Plain, seen: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("sse", [True, False])
+@given(texts=st.lists(st.text(max_size=6), max_size=12), where=places)
+def test_what_is_not_parsed_is_counted_all_the_same(
+    sse: bool, texts: list[str], where: list[int]
+) -> None:
+    many = [
+        element(each, promptTokenCount=5, totalTokenCount=5 + n) for n, each in enumerate(texts)
+    ]
+    stream = events(many) if sse else array(many)
+    quick, slow = observer("gemini", sse=sse), observer("gemini", sse=sse)
+    assert isinstance(slow, GeminiPassthrough)
+    slow._alike = Deaf()
+    pieces = [*cut(stream, where)]
+    assert run(quick, pieces) == run(slow, pieces) == stream
+    assert quick.usage == slow.usage
+    assert quick.estimate_output() == slow.estimate_output()
+    assert (quick.events, quick.complete) == (slow.events, slow.complete)
+
+
+def test_a_chunk_that_only_goes_on_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = GeminiPassthrough()
+    watch.feed(counted("a", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(GeminiPassthrough, "_inspect", None)
+        watch.feed(counted("b", 2))
+        watch.feed(counted("c", 30))
+    assert watch.usage == Usage(in_uncached=5, out_total=30)
+    watch.feed(counted("d", 31, error={"message": "no"}))
+    assert (watch.failed, watch.usage) == ("no", Usage(in_uncached=5, out_total=31))
+
+
+@pytest.mark.parametrize(
+    "more", [{"error": {"message": "no"}}, {"promptFeedback": {"blockReason": "SAFETY"}}]
+)
+def test_nothing_is_learned_of_a_chunk_that_says_more(more: dict[str, object]) -> None:
+    watch = GeminiPassthrough()
+    watch.feed(counted("a", 1, **more))
+    assert watch._alike.said(counted("b", 1, **more)) == ""
+    finished = events([element("a", "STOP", promptTokenCount=5)])
+    watch.feed(finished)
+    assert watch._alike.said(finished) == ""

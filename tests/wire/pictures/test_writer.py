@@ -129,6 +129,14 @@ def test_a_stream_has_an_event_for_each_picture_and_counts_with_the_last(
     assert made.error(BadReply("Late.")) == b""
 
 
+def test_words_may_come_piece_by_piece() -> None:
+    said = events(Text("Here it is."), Image("image/png", ONE))
+    made, (start, opened, _, *rest) = writer(), said
+    outs = [made.write([start, opened]), made.say(0, "Here "), made.say(0, "it is.")]
+    assert outs == [b"", b"", b""]
+    assert made.write(rest) == writer().write(said)
+
+
 def test_a_stream_without_counts_has_none() -> None:
     ((_, event),) = sent(writer().write(events(Image("image/png", ONE), usage=None)))
     assert "usage" not in event

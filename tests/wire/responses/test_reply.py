@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from relayd.errors import BadStatus, NoUpstream, Refused, RelayError
 from relayd.model import Usage
 from relayd.wire.responses import reply
 
@@ -88,24 +87,6 @@ def test_counting_tokens_consumes_none() -> None:
 
 def test_usage_is_found_in_the_tail_of_a_reply_too_large_to_hold() -> None:
     assert reply.tail_usage(b'..","usage":{"input_tokens":3},"user":null}') == Usage(in_uncached=3)
-
-
-@pytest.mark.parametrize(
-    ("exc", "status", "kind"),
-    [
-        (Refused("m", status=429), 429, "rate_limit_error"),
-        (Refused("m", status=429, code="insufficient_quota"), 429, "insufficient_quota"),
-        (Refused("m"), 401, "invalid_request_error"),
-        (NoUpstream("m"), 503, "service_unavailable_error"),
-        (RelayError("m"), 500, "server_error"),
-        (BadStatus("m", upstream_status=529), 503, "service_unavailable_error"),
-    ],
-)
-def test_an_error_has_its_type_and_the_request_id(exc: RelayError, status: int, kind: str) -> None:
-    worded = reply.error(exc, "req-1")
-    body = orjson.loads(worded.body)
-    assert (worded.status, body["error"]["type"]) == (status, kind)
-    assert (body["error"]["message"], body["request_id"]) == ("m", "req-1")
 
 
 @pytest.mark.parametrize("error", [None, {"code": "server_error", "message": "it failed"}])
