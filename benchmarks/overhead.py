@@ -4,28 +4,34 @@ One program is client and upstream at once, and asks one request after the other
 What passes between its last byte of a request and the upstream's having it whole, and again between
 the upstream's last byte and the client's having that, is what a user pays for the relay. The relay
 itself says `relayd_overhead_seconds`, of the same requests. The outsider's has the kernel's four
-hops in it, which no process sees of itself: what they take alone is measured with a program that
-does nothing but pass bytes on, in the same run.
+hops in it, which no process sees of itself: what they take alone is measured with a program on the
+relay's core that does nothing but pass bytes on. Both take turns, a hundred requests each, and what
+is printed are medians of the turns: a machine that others use, too, is slow for seconds at a time.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import multiprocessing
+import os
 import socket
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.machine import describe
 from benchmarks.servers import Server, start_relay
 from benchmarks.stage import RELAY_CORE
 
 WARM_UP = 200
+TURN = 100  # requests
+PATIENCE = 10.0  # seconds for any of the steps of a request
 ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,'
     b'"message":{"role":"assistant","content":"Hello there."},"finish_reason":"stop"}],'
@@ -56,6 +62,8 @@ class Outsider:
     def __init__(self, port: int, listener: socket.socket, request: bytes) -> None:
         self._client = socket.create_connection(("127.0.0.1", port))
         self._client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.settimeout(PATIENCE)
+        self._client.settimeout(PATIENCE)
         self._listener = listener
         self._request = request
         self._upstream: socket.socket | None = None
@@ -66,6 +74,7 @@ class Outsider:
         self._client.sendall(self._request)
         if self._upstream is None:
             self._upstream, _ = self._listener.accept()
+            self._upstream.settimeout(PATIENCE)
             self._upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         receive(self._upstream)
         there = time.perf_counter() - begun
@@ -91,6 +100,7 @@ def own_account(server: Server) -> tuple[float, float]:
 
 def pass_on(listener: socket.socket, upstream: int) -> None:
     """Pass the bytes of one connection on, and back, one message at a time."""
+    os.sched_setaffinity(0, {RELAY_CORE})
     client, _ = listener.accept()
     server = socket.create_connection(("127.0.0.1", upstream))
     for sock in (client, server):
@@ -98,63 +108,85 @@ def pass_on(listener: socket.socket, upstream: int) -> None:
     while data := client.recv(65536):
         server.sendall(data)
         client.sendall(server.recv(65536))
-    server.close()
-    client.close()
 
 
-def measured(outsider: Outsider, requests: int, before: Callable[[], None]) -> list[float]:
-    """Seconds of each request, after some that do not count."""
-    for _ in range(WARM_UP):
-        outsider.ask()
-    before()
-    return [outsider.ask() for _ in range(requests)]
+@contextmanager
+def passing(upstream: int) -> Iterator[int]:
+    """A process that passes bytes on to a port; gives the port that it listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = multiprocessing.Process(target=pass_on, args=(listener, upstream), daemon=True)
+        process.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            process.terminate()
+            process.join()
+
+
+class Turn(NamedTuple):
+    """What a request took in one turn, in seconds.
+
+    Arguments:
+        through: the relay, seen from outside.
+        passed: the program that only passes bytes on.
+        own: what the relay says of itself.
+    """
+
+    through: float
+    passed: float
+    own: float
+
+
+def turn(server: Server, relay: Outsider, bare: Outsider) -> Turn:
+    """Requests through the relay, then as many past it."""
+    seconds, requests = own_account(server)
+    through = statistics.fmean(relay.ask() for _ in range(TURN))
+    seconds_after, requests_after = own_account(server)
+    passed = statistics.fmean(bare.ask() for _ in range(TURN))
+    return Turn(through, passed, (seconds_after - seconds) / (requests_after - requests))
+
+
+def measured(turns: int) -> list[Turn]:
+    """Start everything, and let both take turns."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        socket.create_server(("127.0.0.1", 0)) as upstream,
+        socket.create_server(("127.0.0.1", 0)) as other,
+        passing(other.getsockname()[1]) as bare_port,
+    ):
+        server = start_relay(Path(folder), RELAY_CORE, upstream.getsockname()[1])
+        try:
+            request = (
+                f"POST /v1/chat/completions HTTP/1.1\r\nhost: relay\r\nauthorization: Bearer "
+                f"{server.key}\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(BODY)}\r\n\r\n"
+            ).encode() + BODY
+            relay = Outsider(server.port, upstream, request)
+            bare = Outsider(bare_port, other, request)
+            for _ in range(WARM_UP):
+                relay.ask()
+                bare.ask()
+            return [turn(server, relay, bare) for _ in range(turns)]
+        finally:
+            server.stop()
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="benchmarks.overhead", description=__doc__)
-    parser.add_argument("--requests", type=int, default=3000)
-    number = parser.parse_args(arguments).requests
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        socket.create_server(("127.0.0.1", 0)) as upstream,
-        socket.create_server(("127.0.0.1", 0)) as bare,
-    ):
-        port = upstream.getsockname()[1]
-        server = start_relay(Path(folder), RELAY_CORE, port)
-        try:
-            head = (
-                f"POST /v1/chat/completions HTTP/1.1\r\nhost: relay\r\nauthorization: Bearer "
-                f"{server.key}\r\ncontent-type: application/json\r\n"
-                f"content-length: {len(BODY)}\r\n\r\n"
-            ).encode()
-            accounts: list[tuple[float, float]] = []
-            through = measured(
-                Outsider(server.port, upstream, head + BODY),
-                number,
-                lambda: accounts.append(own_account(server)),
-            )
-            accounts.append(own_account(server))
-        finally:
-            server.stop()
-        passing = threading.Thread(target=pass_on, args=(bare, port), daemon=True)
-        passing.start()
-        hops = measured(Outsider(bare.getsockname()[1], upstream, head + BODY), number, _nothing)
-    (sum_before, count_before), (sum_after, count_after) = accounts
-    own = (sum_after - sum_before) / (count_after - count_before)
-    outside, kernel = statistics.fmean(through), statistics.fmean(hops)
+    parser.add_argument("--turns", type=int, default=60)
+    turns = measured(parser.parse_args(arguments).turns)
     known = describe()
     print(", ".join(known[name] for name in ("CPU", "Python", "load before")))
-    print(f"{number} requests, one connection, means in us")
-    print(f"seen from outside            {outside * 1e6:7.1f}")
-    print(f"the same, of passing bytes   {kernel * 1e6:7.1f}   (the kernel, and waking up)")
-    print(f"what is left                 {(outside - kernel) * 1e6:7.1f}")
-    print(f"relayd_overhead_seconds      {own * 1e6:7.1f}   ({own / outside:.0%} of the first)")
+    print(f"{len(turns)} turns of {TURN} requests, one connection, medians of their means in us")
+    outside, passed, own = (statistics.median(part) * 1e6 for part in zip(*turns, strict=True))
+    left = statistics.median(one.through - one.passed for one in turns) * 1e6
+    ratio = statistics.median(one.own / (one.through - one.passed) for one in turns)
+    print(f"seen from outside            {outside:7.1f}")
+    print(f"the same, of passing bytes   {passed:7.1f}   (the kernel, and waking up)")
+    print(f"what is left                 {left:7.1f}")
+    print(f"relayd_overhead_seconds      {own:7.1f}   ({ratio:.2f} of what is left)")
     return 0
-
-
-def _nothing() -> None:
-    """There is nobody to ask."""
 
 
 if __name__ == "__main__":
