@@ -75,8 +75,9 @@ outage: $(DEV_STAMP) ## an hour of failing providers, simulated (ARGS="--seed 3 
 cost: $(DEV_STAMP) ## what the ledger costs a request, in microseconds (ARGS=--quick)
 	@$(BIN)/python -m benchmarks.cost $(ARGS)
 
-metrics: $(DEV_STAMP) ## what the metrics cost a request, and a scrape
+metrics: $(DEV_STAMP) ## what the metrics cost a request, and a scrape; the overhead metric beside an outsider's
 	@$(BIN)/python -m benchmarks.metrics
+	@$(BIN)/python -m benchmarks.overhead
 
 tracing: $(DEV_STAMP) ## what traces cost a small reply, by the share that is recorded (ARGS="--rounds 15")
 	@$(BIN)/python -m benchmarks.tracing $(ARGS)

@@ -27,6 +27,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -176,7 +177,7 @@ class Round:
         config.write_text(head + "".join(upstreams))
         self._key = key = create_key(folder / "relayd.db")
         for child, port in self.providers.values():
-            child.wait_until(lambda port=port: is_listening(port))  # type: ignore[misc]
+            child.wait_until(partial(is_listening, port))
         command = [sys.executable, "-m", "relayd", "serve", "--config", str(config)]
         relay = Child(command, RELAY_CORE, folder / "relayd.out")
         stack.callback(relay.stop)

@@ -113,9 +113,15 @@ class Captures:
                     await asyncio.to_thread(self._filing.look, self.terms, now())
                     next_look = asyncio.get_running_loop().time() + SWEEP
         finally:
+            await self._write_the_last(now)
+
+    async def _write_the_last(self, now: Callable[[], float]) -> None:
+        try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ENDING):
                     await self._write_all(now)
+        finally:
+            # In a task that is cancelled CPython 3.11.2 raises CancelledError when time is up.
             self._dropped += len(self._waiting)
             self._waiting.clear()
 
