@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from relayd.config.document import Place, Wrong
-from relayd.config.values import Reader, fields, whole
+from relayd.config.values import Reader, distinct, fields, whole
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{0,8000}")
@@ -56,7 +56,7 @@ def _header_value(place: Place) -> str:
 
 def remove_headers(place: Place) -> tuple[str, ...]:
     """Names of headers that are not sent, in lower case."""
-    return _different(place, _header_name, "names no header")
+    return tuple(distinct(place, _header_name, "names no header"))
 
 
 def _header_name(place: Place) -> str:
@@ -100,7 +100,7 @@ def _json(place: Place) -> bytes:
 
 
 def _paths(place: Place) -> tuple[str, ...]:
-    return _different(place, _path, "names no parameter")
+    return tuple(distinct(place, _path, "names no parameter"))
 
 
 def _path(place: Place) -> str:
@@ -128,21 +128,6 @@ def status_map(place: Place) -> tuple[tuple[int, int], ...]:
             member.complain("is not a status code between 400 and 599")
         elif status is not None:
             found.append((int(name), status))
-    return tuple(found)
-
-
-def _different(place: Place, reader: Reader, when_empty: str) -> tuple[str, ...]:
-    """A list without an entry twice."""
-    found: dict[str, None] = {}
-    items = place.items()
-    for item in items:
-        entry = item.take(reader)
-        if entry in found:
-            item.complain("stands here twice")
-        elif entry is not None:
-            found[entry] = None
-    if not items:
-        raise Wrong(when_empty)
     return tuple(found)
 
 

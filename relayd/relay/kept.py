@@ -7,6 +7,7 @@ Nothing is copied for each piece.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 OPENING: Final = 1024
@@ -22,41 +23,43 @@ class Kept:
         size: bytes of the body until now.
     """
 
-    __slots__ = ("opening", "pieces", "size")
+    __slots__ = ("_held", "opening", "pieces", "size")
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.pieces: deque[bytes] = deque()
         self.opening = b""
         self.size = 0
+        self._held = 0  # bytes of the pieces
 
     def __repr__(self) -> str:
-        return f"<Kept {sum(map(len, self.pieces))} of {self.size} bytes>"
+        return f"<Kept {self._held} of {self.size} bytes>"
 
     @property
     def body(self) -> bytes:
         """All that is kept, in one piece from now on."""
         if len(self.pieces) != 1:
-            self.pieces = [b"".join(self.pieces)]
+            self.pieces = deque((b"".join(self.pieces),))
         return self.pieces[0]
 
     @body.setter
     def body(self, made: bytes) -> None:
         """Another one stands in its place."""
-        self.pieces = [made]
+        self.pieces, self._held = deque((made,)), len(made)
 
     def hold(self, data: bytes) -> None:
         """One more piece of a body that is held."""
         self.pieces.append(data)
         self.size += len(data)
+        self._held += len(data)
 
     def let_go(self) -> bytes:
         """It is forwarded from now on: returns what was held."""
         held = b"".join(self.pieces)
-        self.pieces, self.opening = [held[-TAIL:]], held[:OPENING]
+        self.body, self.opening = held[-TAIL:], held[:OPENING]
         return held
 
     def slide(self, data: bytes) -> None:
         """One more piece of a body that is forwarded: the oldest may be forgotten for it."""
         self.hold(data)
-        while sum(map(len, self.pieces[1:])) >= TAIL:
-            del self.pieces[0]
+        while self._held - len(self.pieces[0]) >= TAIL:
+            self._held -= len(self.pieces.popleft())

@@ -18,7 +18,7 @@ def test_another_body_may_stand_in_its_place() -> None:
     kept = Kept()
     kept.hold(b"abc")
     kept.body = b"made"
-    assert kept.pieces == [kept.body] == [b"made"]
+    assert list(kept.pieces) == [kept.body] == [b"made"]
 
 
 def test_of_what_is_forwarded_the_opening_and_the_tail_are_kept() -> None:
@@ -39,4 +39,5 @@ def test_a_tail_of_large_pieces_is_one_of_them() -> None:
     kept = Kept()
     for piece in (b"x" * 3 * TAIL, b"y" * 2 * TAIL):
         kept.slide(piece)
-    assert kept.pieces == [b"y" * 2 * TAIL]
+    assert list(kept.pieces) == [b"y" * 2 * TAIL]
+    assert repr(kept) == f"<Kept {2 * TAIL} of {5 * TAIL} bytes>"
