@@ -18,7 +18,11 @@ def all_of(inflating: Inflating) -> bytes:
     return b"".join(came)
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(b"hello"), zlib.compress(b"hello")])
+PACKED = {"gzip": gzip.compress(b"hello"), "zlib": zlib.compress(b"hello")}
+
+
+# By name: a gzip has the second of its making in it, and each worker would know another test.
+@pytest.mark.parametrize("packed", PACKED.values(), ids=PACKED)
 @pytest.mark.parametrize("encoding", [b"gzip", b" X-GZip ", b"deflate"])
 def test_either_wrapper_is_decoded_whatever_it_is_called(encoding: bytes, packed: bytes) -> None:
     inflating = inflating_of(encoding)
